@@ -1,0 +1,237 @@
+"""The tree of errors that facesearch raises.
+
+Every class carries a stable ``code``, the exit status of the command line and the HTTP status of the service. Translating an
+error into either happens at the entry points, not here.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class FaceSearchError(Exception):
+    """Base of every error that facesearch raises on purpose.
+
+    Args:
+        message: One sentence for a person; says both values where two disagree.
+        **context: Plain values (paths, sizes, labels, boxes) for programs; never vectors or pixels.
+    """
+
+    code: ClassVar[str] = "internal_error"
+    exit_code: ClassVar[int] = 70
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str, **context: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.context = context
+
+
+class InputError(FaceSearchError):
+    """What the caller handed over cannot be used."""
+
+    code = "bad_input"
+    exit_code = 2
+    status = 422
+
+
+class ImageDecodeError(InputError):
+    """The bytes, file or array are no picture that can be decoded."""
+
+    code = "image_undecodable"
+
+
+class ImageTooLargeError(InputError):
+    """The picture exceeds the limit of bytes or pixels; nothing of it was decoded."""
+
+    code = "image_too_large"
+    status = 413
+
+
+class NoFaceError(InputError):
+    """No face was found where at least one is needed."""
+
+    code = "no_face"
+
+
+class SeveralFacesError(InputError):
+    """Several faces were found where one was expected; ``context["boxes"]`` lists them."""
+
+    code = "several_faces"
+
+
+class LowQualityFaceError(InputError):
+    """The face found cannot be aligned or is too poor to be used."""
+
+    code = "low_quality_face"
+
+
+class LabelError(InputError):
+    """A label, tag or collection name is empty, too long or has forbidden characters."""
+
+    code = "bad_label"
+
+
+class ProtocolFileError(InputError):
+    """A list of pairs, people or labels does not have the expected form."""
+
+    code = "bad_protocol_file"
+
+
+class EnrollmentError(FaceSearchError):
+    """The request contradicts what is enrolled."""
+
+    code = "enrollment_conflict"
+    exit_code = 3
+    status = 409
+
+
+class UnknownIdentityError(EnrollmentError):
+    """No identity has this label or id in the collection."""
+
+    code = "unknown_identity"
+    status = 404
+
+
+class UnknownCollectionError(EnrollmentError):
+    """No collection has this name."""
+
+    code = "unknown_collection"
+    status = 404
+
+
+class LabelTakenError(EnrollmentError):
+    """The label or collection name exists already."""
+
+    code = "label_taken"
+
+
+class DuplicateTemplateError(EnrollmentError):
+    """The same face of the same photograph is enrolled already."""
+
+    code = "duplicate_template"
+
+
+class DuplicatePersonError(EnrollmentError):
+    """The face belongs, by the decision rule, to somebody enrolled under another label."""
+
+    code = "duplicate_person"
+
+
+class IdentityMismatchError(EnrollmentError):
+    """The face resembles none of the photographs enrolled under this label."""
+
+    code = "identity_mismatch"
+
+
+class TemplateError(FaceSearchError):
+    """Templates cannot be used together or read back."""
+
+    code = "template_error"
+    exit_code = 3
+    status = 409
+
+
+class IncompatibleTemplatesError(TemplateError):
+    """Two templates, or a template and a gallery, come from different embedders."""
+
+    code = "incompatible_templates"
+
+
+class TemplateFormatError(TemplateError):
+    """Stored template bytes do not have the expected form."""
+
+    code = "template_format"
+    status = 500
+
+
+class GalleryError(FaceSearchError):
+    """The vector index cannot serve."""
+
+    code = "gallery_unavailable"
+    exit_code = 4
+    status = 503
+
+
+class GalleryStaleError(GalleryError):
+    """The index lags behind the database and could not be caught up."""
+
+    code = "gallery_stale"
+
+
+class GalleryFormatError(GalleryError):
+    """An index snapshot or an exported collection is damaged or of an unknown format version."""
+
+    code = "gallery_format"
+
+
+class ModelError(FaceSearchError):
+    """A network cannot be loaded or run."""
+
+    code = "model_error"
+    exit_code = 5
+    status = 503
+
+
+class UnknownEmbedderError(ModelError):
+    """No embedder is registered under this name."""
+
+    code = "unknown_embedder"
+
+
+class CheckpointNotFoundError(ModelError):
+    """The file with a network's weights does not exist."""
+
+    code = "checkpoint_not_found"
+
+
+class CheckpointDigestError(ModelError):
+    """The file with a network's weights is not the one that was published."""
+
+    code = "checkpoint_digest"
+
+
+class CheckpointFormatError(ModelError):
+    """The file with a network's weights has wrong tensors or is no checkpoint."""
+
+    code = "checkpoint_format"
+
+
+class EngineError(ModelError):
+    """An inference engine is missing, or failed to compile or run a network."""
+
+    code = "engine_error"
+
+
+class OperatingPointError(ModelError):
+    """The embedder has no operating point that the request can be decided at."""
+
+    code = "no_operating_point"
+
+
+class StoreError(FaceSearchError):
+    """The database, or another file that must be written, failed."""
+
+    code = "store_error"
+    exit_code = 6
+    status = 503
+
+
+class SchemaVersionError(StoreError):
+    """The database's schema is not the one this release works with."""
+
+    code = "schema_version"
+
+
+class FileWriteError(StoreError):
+    """A result, crop or snapshot could not be written (permissions, no space left)."""
+
+    code = "file_write"
+
+
+class SettingsError(FaceSearchError):
+    """A setting has a wrong value or an unknown name."""
+
+    code = "bad_settings"
+    exit_code = 2
+    status = 500

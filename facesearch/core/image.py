@@ -1,0 +1,44 @@
+"""A decoded photograph.
+
+It does not decode: see ``facesearch.imaging.decode``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from facesearch.core.arrays import Pixels, checked_pixels
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Image:
+    """An upright RGB photograph and the digest of what it came from.
+
+    Attributes:
+        pixels: uint8 RGB, shape ``(H, W, 3)``, EXIF orientation applied, read-only.
+        digest: SHA-256 (hex) of the encoded bytes; of shape, dtype and bytes for a picture that came as an array.
+        source: Name of the file or other origin, for messages and provenance; empty when unknown.
+    """
+
+    pixels: Pixels
+    digest: str
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        """Check and freeze the pixels."""
+        object.__setattr__(self, "pixels", checked_pixels(self.pixels))
+
+    @property
+    def height(self) -> int:
+        """Rows of pixels."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Columns of pixels."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def name(self) -> str:
+        """The source, or the first digits of the digest where there is none."""
+        return self.source or f"image {self.digest[:12]}"

@@ -1,0 +1,372 @@
+"""What the rooms promise each other.
+
+Adapters (OpenVINO, hnswlib, SQLAlchemy, …) implement these; services know nothing else of them. Every protocol has one contract
+test body that runs over each implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection as Ids
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from facesearch.core.decision import Neighbour
+from facesearch.core.face import Alignment, Box, Detection, FaceCrop
+from facesearch.core.identity import Collection, EnrolledTemplate, GalleryChange, Identity, KeptPicture, NewFace
+from facesearch.core.image import Image
+from facesearch.core.template import Template, TemplateBatch
+
+
+class Network(Protocol):
+    """A loaded network. Safe to call from several threads."""
+
+    def run(self, batch: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        """Return the network's outputs for a batch, each with the batch on its first axis.
+
+        Raises:
+            EngineError: The engine refused the batch or failed.
+        """
+        ...
+
+
+class Detector(Protocol):
+    """Finds faces."""
+
+    def detect(self, image: Image, *, roi: Box | None = None) -> tuple[Detection, ...]:
+        """Return the faces of a photograph by falling score; empty when there is none.
+
+        Args:
+            image: The photograph.
+            roi: Search only inside this box (pixels of the photograph); results stay in the photograph's pixels.
+        """
+        ...
+
+    def detect_batch(self, images: Sequence[Image]) -> tuple[tuple[Detection, ...], ...]:
+        """Return the faces of each photograph, as ``detect`` would."""
+        ...
+
+
+class Aligner(Protocol):
+    """Cuts faces out."""
+
+    def __call__(self, image: Image, detections: Sequence[Detection], alignment: Alignment) -> tuple[FaceCrop, ...]:
+        """Return one aligned crop a detection.
+
+        Raises:
+            LowQualityFaceError: Landmarks of a detection cannot be aligned (they coincide).
+        """
+        ...
+
+
+class Embedder(Protocol):
+    """Turns aligned faces into templates."""
+
+    @property
+    def embedder_id(self) -> str:
+        """``<name>@<12 hex digits of the weights' SHA-256>[+flip]``."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Length of its vectors."""
+        ...
+
+    @property
+    def alignment(self) -> Alignment:
+        """The crop it wants."""
+        ...
+
+    def embed(self, crops: Sequence[FaceCrop]) -> tuple[Template, ...]:
+        """Return one template a crop, in order.
+
+        Raises:
+            InputError: A crop has another size than ``alignment.crop_px``.
+            ModelError: The network failed or returned no direction (zero or NaN).
+        """
+        ...
+
+
+class GalleryIndex(Protocol):
+    """Nearest-neighbour search over the templates of one collection and one embedder.
+
+    Safe to use from several threads: searches run together, changes alone.
+    """
+
+    @property
+    def embedder_id(self) -> str:
+        """The embedder of every template in it."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Length of its vectors."""
+        ...
+
+    @property
+    def revision(self) -> int:
+        """The collection's revision that it reflects."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """``"exact"`` or ``"hnsw"``."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of templates that can be found."""
+        ...
+
+    def add(self, batch: TemplateBatch, *, revision: int) -> None:
+        """Add templates and move to a revision. An id that is present already is replaced (catch-up may repeat).
+
+        Raises:
+            IncompatibleTemplatesError: The batch is of another embedder or length of vector.
+        """
+        ...
+
+    def remove(self, template_ids: Iterable[int], *, revision: int) -> None:
+        """Remove templates and move to a revision; unknown ids are ignored (catch-up may repeat)."""
+        ...
+
+    def move(self, template_ids: Iterable[int], identity_id: int, *, revision: int) -> None:
+        """Give templates to another identity and move to a revision."""
+        ...
+
+    def advance(self, revision: int) -> None:
+        """Move to a revision that changed nothing of this index (templates of another embedder)."""
+        ...
+
+    def search(self, probe: Template, k: int, *, among: Ids[int] | None = None) -> tuple[Neighbour, ...]:
+        """Return the ``k`` identities most similar to a probe, each by its best template.
+
+        Args:
+            probe: Template of this index's embedder.
+            k: Number of identities wanted, at least 1.
+            among: Only these identity ids; None for all.
+
+        Returns:
+            At most ``k`` neighbours of different identities by falling score; equal scores by ascending template id. Fewer only
+            when fewer identities are there.
+
+        Raises:
+            IncompatibleTemplatesError: The probe comes from another embedder.
+            ValueError: ``k`` is less than 1.
+        """
+        ...
+
+    def search_many(
+        self, probes: Sequence[Template], k: int, *, among: Ids[int] | None = None
+    ) -> tuple[tuple[Neighbour, ...], ...]:
+        """Return ``search`` of each probe, in one pass."""
+        ...
+
+    def scores_of(self, probe: Template, template_ids: Iterable[int]) -> dict[int, float]:
+        """Return the exact scores of a probe against the named templates; unknown ids are left out."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write a snapshot (manifest renamed last); a reader sees the old one or the new one, never half.
+
+        Raises:
+            FileWriteError: The folder cannot be written or is full.
+        """
+        ...
+
+
+class IndexFactory(Protocol):
+    """Makes indexes of one embedder."""
+
+    def empty(self, expected: int) -> GalleryIndex:
+        """Return an empty index at revision 0, of the kind that suits ``expected`` templates."""
+        ...
+
+    def load(self, folder: Path) -> GalleryIndex | None:
+        """Return the index of a snapshot, or None where there is none.
+
+        Raises:
+            GalleryFormatError: The snapshot is damaged or of an unknown format version.
+            IncompatibleTemplatesError: It is of another embedder.
+        """
+        ...
+
+    def fits(self, index: GalleryIndex, expected: int) -> bool:
+        """Return whether the index's kind still suits ``expected`` templates."""
+        ...
+
+
+class StoreReader(Protocol):
+    """What can be asked of the store inside one transaction: a consistent picture."""
+
+    def collections(self) -> tuple[Collection, ...]:
+        """Return all collections by name."""
+        ...
+
+    def collection(self, name: str) -> Collection:
+        """Return a collection.
+
+        Raises:
+            UnknownCollectionError: There is none of this name.
+        """
+        ...
+
+    def identity(self, collection: str, label: str) -> Identity:
+        """Return an identity by label.
+
+        Raises:
+            UnknownCollectionError: There is no such collection.
+            UnknownIdentityError: The label is not in the collection.
+        """
+        ...
+
+    def identities(
+        self, collection: str, *, tags: Iterable[str] = (), contains: str = "", after: str = "", limit: int | None = None
+    ) -> tuple[Identity, ...]:
+        """Return identities by label in code point order.
+
+        Args:
+            collection: Its name.
+            tags: Only identities that carry every one of these.
+            contains: Only labels that contain this text, whatever the case.
+            after: Only labels after this one (paging).
+            limit: At most so many; None for all.
+        """
+        ...
+
+    def identities_by_id(self, identity_ids: Iterable[int]) -> dict[int, Identity]:
+        """Return the identities that exist among these ids."""
+        ...
+
+    def counts(self, collection: str, embedder_id: str | None = None) -> tuple[int, int]:
+        """Return the numbers of identities and of templates, of one embedder where it is named."""
+        ...
+
+    def embedder_counts(self, collection: str) -> dict[str, int]:
+        """Return the number of templates a embedder id."""
+        ...
+
+    def templates_of(self, identity_id: int) -> tuple[EnrolledTemplate, ...]:
+        """Return an identity's templates by id."""
+        ...
+
+    def faces_of_image(self, collection: str, image_digest: str, embedder_id: str) -> tuple[tuple[int, str, Box], ...]:
+        """Return ``(template_id, label, box)`` of every template of a photograph in a collection."""
+        ...
+
+    def picture_of(self, template_id: int) -> KeptPicture | None:
+        """Return the picture kept beside a template, or None."""
+        ...
+
+    def template_batches(self, collection: str, embedder_id: str, *, size: int = 10_000) -> Iterable[TemplateBatch]:
+        """Yield all templates of an embedder in batches, by id."""
+        ...
+
+    def template_batch(self, template_ids: Iterable[int], embedder_id: str) -> TemplateBatch:
+        """Return those of the named templates that exist and are of this embedder, by id."""
+        ...
+
+    def changes_since(self, collection: str, revision: int) -> tuple[GalleryChange, ...] | None:
+        """Return the changes after a revision, oldest first, or None where the history no longer reaches back so far."""
+        ...
+
+
+class StoreWriter(StoreReader, Protocol):
+    """What can be changed inside one writing transaction; nothing is seen by others before it ends well."""
+
+    def add_collection(self, name: str) -> Collection:
+        """Make a collection.
+
+        Raises:
+            LabelTakenError: The name exists.
+        """
+        ...
+
+    def ensure_collection(self, name: str) -> Collection:
+        """Return the collection of this name, made first where there is none."""
+        ...
+
+    def remove_collection(self, name: str) -> None:
+        """Delete a collection and everything in it."""
+        ...
+
+    def add_identity(self, collection: str, label: str, tags: Iterable[str] = ()) -> Identity:
+        """Make an identity; the collection must exist.
+
+        Raises:
+            LabelTakenError: The label exists in the collection.
+        """
+        ...
+
+    def rename_identity(self, identity_id: int, label: str) -> Identity:
+        """Change a label.
+
+        Raises:
+            LabelTakenError: The label exists in the collection.
+            UnknownIdentityError: There is no such identity.
+        """
+        ...
+
+    def set_tags(self, identity_id: int, tags: Iterable[str]) -> Identity:
+        """Replace an identity's tags."""
+        ...
+
+    def add_face(self, identity_id: int, face: NewFace) -> EnrolledTemplate:
+        """Store a face of an identity; the collection's revision rises by one."""
+        ...
+
+    def merge_identities(self, source_id: int, target_id: int) -> tuple[int, ...]:
+        """Give all templates of one identity to another and delete the emptied one; return the moved template ids.
+
+        Tags are united. The collection's revision rises by one for each template.
+        """
+        ...
+
+    def remove_identity(self, identity_id: int) -> tuple[int, ...]:
+        """Delete an identity, its templates, faces and pictures; return the removed template ids.
+
+        Images that no face refers to any more go too. The collection's revision rises by one for each template.
+        """
+        ...
+
+    def remove_template(self, template_id: int) -> None:
+        """Delete one template with its face and picture."""
+        ...
+
+    def prune_changes(self, collection: str, below: int) -> None:
+        """Forget changes of revisions up to and including ``below``."""
+        ...
+
+
+class IdentityStore(Protocol):
+    """The truth about who is enrolled."""
+
+    def reading(self) -> AbstractContextManager[StoreReader]:
+        """Open a reading transaction.
+
+        Raises:
+            StoreError: The database failed.
+            SchemaVersionError: Its schema is not this release's.
+        """
+        ...
+
+    def writing(self) -> AbstractContextManager[StoreWriter]:
+        """Open a writing transaction: committed when the block ends, rolled back when it raises.
+
+        Writers take turns: whatever is read inside stays true until the commit.
+
+        Raises:
+            StoreError: The database failed or stayed locked by others too long.
+            SchemaVersionError: Its schema is not this release's.
+        """
+        ...
+
+    def scrub(self) -> None:
+        """Overwrite what deletions left behind in the database's files, as far as the database allows it."""
+        ...
+
+    def close(self) -> None:
+        """Release connections. Idempotent."""
+        ...
