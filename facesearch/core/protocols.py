@@ -168,6 +168,10 @@ class GalleryIndex(Protocol):
         """Return the exact scores of a probe against the named templates; unknown ids are left out."""
         ...
 
+    def purge(self) -> None:
+        """Forget removed templates for good: no memory and no snapshot saved from now on holds their vectors."""
+        ...
+
     def save(self, folder: Path) -> None:
         """Write a snapshot (manifest renamed last); a reader sees the old one or the new one, never half.
 
