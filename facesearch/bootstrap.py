@@ -1,0 +1,247 @@
+"""From settings to objects: the one place where concrete classes meet.
+
+Nothing is opened or loaded before the first call that needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from facesearch.core.errors import SettingsError
+from facesearch.core.face import Box, Detection, FaceCrop
+from facesearch.core.identity import Keep, KeptPicture
+from facesearch.core.image import Image
+from facesearch.core.protocols import Detector, Embedder
+from facesearch.core.template import Template
+from facesearch.detection.mtcnn import DetectorSettings, MtcnnDetector
+from facesearch.embedding.embedder import create_embedder
+from facesearch.embedding.registry import EmbedderCard, card
+from facesearch.gallery.factory import GalleryIndexFactory
+from facesearch.gallery.options import IndexOptions
+from facesearch.imaging.align import align_faces
+from facesearch.imaging.crops import face_picture, photo_picture
+from facesearch.imaging.decode import DecodeLimits, decode_image
+from facesearch.inference import Engine, create_engine
+from facesearch.service.enroll import Enroll
+from facesearch.service.enroll_folder import EnrollFolder
+from facesearch.service.evaluate_lfw import EvaluateLfw
+from facesearch.service.exchange import Exchange
+from facesearch.service.facade import FaceSearchService, Services
+from facesearch.service.gallery import GalleryIndexes
+from facesearch.service.identify import Identify
+from facesearch.service.people import People
+from facesearch.service.pipeline import FacePipeline, ImageSource
+from facesearch.service.search import GallerySearch
+from facesearch.service.verify import Verify
+from facesearch.settings import Settings
+from facesearch.store.sql import SqlStore
+
+Loaded = TypeVar("Loaded")
+
+
+class Lazy(Generic[Loaded]):
+    """A thing made once, by whichever thread needs it first.
+
+    Args:
+        make: Makes it.
+    """
+
+    def __init__(self, make: Callable[[], Loaded]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._loaded: Loaded | None = None
+
+    def get(self) -> Loaded:
+        """Return the thing, made by the first call."""
+        if self._loaded is None:
+            with self._lock:
+                if self._loaded is None:
+                    self._loaded = self._make()
+        return self._loaded
+
+
+class LazyDetector(Lazy[Detector]):
+    """A detector whose networks are loaded by the first photograph."""
+
+    def detect(self, image: Image, *, roi: Box | None = None) -> tuple[Detection, ...]:
+        """Return the faces of a photograph; see ``Detector``."""
+        return self.get().detect(image, roi=roi)
+
+    def detect_batch(self, images: Sequence[Image]) -> tuple[tuple[Detection, ...], ...]:
+        """Return the faces of each photograph; see ``Detector``."""
+        return self.get().detect_batch(images) if images else ()
+
+
+class LazyEmbedder(Lazy[Embedder]):
+    """An embedder whose network is loaded by the first crop.
+
+    Args:
+        make: Loads it.
+        embedder_id: Its id, known before.
+        card: Its dimension and alignment, known before.
+    """
+
+    def __init__(self, make: Callable[[], Embedder], embedder_id: str, card: EmbedderCard) -> None:
+        super().__init__(make)
+        self.embedder_id = embedder_id
+        self.dim = card.dim
+        self.alignment = card.alignment
+
+    def embed(self, crops: Sequence[FaceCrop]) -> tuple[Template, ...]:
+        """Return one template a crop; see ``Embedder``."""
+        return self.get().embed(crops) if crops else ()
+
+
+class Parts:
+    """The objects of one set of settings, each made when it is first asked for.
+
+    Args:
+        settings: What to make them from.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def limits(self) -> DecodeLimits:
+        """Largest photograph taken."""
+        return DecodeLimits(max_bytes=self.settings.max_image_bytes, max_pixels=self.settings.max_image_pixels)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """What runs the networks."""
+        settings = self.settings
+        return create_engine(
+            settings.engine,
+            precision=settings.precision,
+            threads=settings.threads,
+            cache_dir=settings.cache_dir,
+            device=settings.device,
+        )
+
+    def _make_detector(self) -> Detector:
+        settings = self.settings
+        return MtcnnDetector(
+            self.engine,
+            DetectorSettings(
+                min_face_px=settings.min_face_px,
+                scale_factor=settings.scale_factor,
+                thresholds=settings.detection_thresholds,
+                max_faces=settings.max_faces,
+            ),
+        )
+
+    @cached_property
+    def card(self) -> EmbedderCard:
+        """What is known of the embedder."""
+        return card(self.settings.embedder)
+
+    @cached_property
+    def embedder_id(self) -> str:
+        """The embedder's id, without loading it."""
+        return self.card.embedder_id(flip=self.settings.flip_average)
+
+    def _make_embedder(self) -> Embedder:
+        settings = self.settings
+        return create_embedder(settings.embedder, self.engine, flip_average=settings.flip_average, batch_size=settings.batch_size)
+
+    @cached_property
+    def pipeline(self) -> FacePipeline:
+        """Decode, detect, align, embed; the networks are loaded by the first photograph."""
+        detector = LazyDetector(self._make_detector)
+        embedder = LazyEmbedder(self._make_embedder, self.embedder_id, self.card)
+        return FacePipeline(self.decode, detector, align_faces, embedder, min_face_px=self.settings.min_face_px)
+
+    @cached_property
+    def store(self) -> SqlStore:
+        """The database."""
+        settings = self.settings
+        return SqlStore(settings.resolved_database_url, busy_timeout_s=settings.busy_timeout_s, create=True)
+
+    @cached_property
+    def index_options(self) -> IndexOptions:
+        """How galleries are indexed."""
+        settings = self.settings
+        chosen = {"m": settings.hnsw_m, "ef_construction": settings.hnsw_ef_construction, "ef": settings.hnsw_ef}
+        return IndexOptions(
+            kind=settings.index,
+            exact_below=settings.exact_below,
+            **{name: value for name, value in chosen.items() if value is not None},
+        )
+
+    @cached_property
+    def indexes(self) -> GalleryIndexes:
+        """The vector indexes."""
+        factory = GalleryIndexFactory(self.embedder_id, self.card.dim, self.index_options)
+        folder = self.settings.index_dir
+        return GalleryIndexes(self.store, factory, embedder_id=self.embedder_id, folder=folder)
+
+    @cached_property
+    def services(self) -> Services:
+        """Everything the façade passes on to."""
+        settings, store, indexes, pipeline = self.settings, self.store, self.indexes, self.pipeline
+        points = self.card.operating_points(flip=settings.flip_average)
+        enroll = Enroll(store, indexes, points, duplicate_fpir=settings.duplicate_fpir, mismatch_fmr=settings.mismatch_fmr)
+        search = GallerySearch(store, indexes, default_collection=settings.collection)
+        return Services(
+            pipeline=pipeline,
+            store=store,
+            indexes=indexes,
+            points=points,
+            enroll=enroll,
+            enroll_folder=EnrollFolder(pipeline, enroll, self.make_picture),
+            verify=Verify(store, points, default_fmr=settings.verify_fmr),
+            identify=Identify(search, points, default_fpir=settings.identify_fpir),
+            people=People(store, indexes, default_collection=settings.collection),
+            exchange=Exchange(store, embedder_id=self.embedder_id),
+            make_picture=self.make_picture,
+            collection=settings.collection,
+            keep=settings.keep,
+        )
+
+    @cached_property
+    def evaluate_lfw(self) -> EvaluateLfw:
+        """The LFW protocols."""
+        return EvaluateLfw(self.pipeline)
+
+    def decode(self, source: ImageSource) -> Image:
+        """Return a decoded photograph within the limits of the settings."""
+        return decode_image(source, limits=self.limits)
+
+    def make_picture(self, keep: Keep, source: ImageSource, image: Image, detection: Detection) -> KeptPicture | None:
+        """Return what is kept of a photograph beside a template; None for ``Keep.NONE``."""
+        if keep is Keep.NONE:
+            return None
+        if keep is Keep.CROP:
+            return face_picture(image, detection)
+        return photo_picture(source, image, detection, limits=self.limits)
+
+
+class FaceSearch(FaceSearchService):
+    """Enroll people, verify photographs (1:1) and identify faces (1:N).
+
+    ``FaceSearch()`` uses the settings of the environment and ``facesearch.toml``; ``FaceSearch("people")`` keeps its database and
+    indexes in that folder; every setting can be given by name, for example ``FaceSearch("people", min_face_px=40)``.
+
+    Args:
+        data_dir: Folder of the database and the indexes; None for the setting.
+        settings: Ready-made settings instead of the environment's.
+        **overrides: Settings by name.
+
+    Raises:
+        SettingsError: A setting is unknown or out of range, or ``settings`` is given together with others.
+    """
+
+    def __init__(
+        self, data_dir: str | os.PathLike[str] | None = None, *, settings: Settings | None = None, **overrides: Any
+    ) -> None:
+        if data_dir is not None:
+            overrides["data_dir"] = data_dir
+        if settings is not None and overrides:
+            raise SettingsError(f"give ready-made settings or single ones ({', '.join(overrides)}), not both")
+        self.settings = settings if settings is not None else Settings(**overrides)
+        super().__init__(Parts(self.settings).services)

@@ -1,0 +1,214 @@
+"""Enrolment: one photograph, all faces of a photograph, or a folder of people.
+
+The checks (same face again, another person under this label, this person under another label) and the writing are one transaction:
+what was checked still holds when it is committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from facesearch.core.decision import OperatingPoints
+from facesearch.core.errors import (
+    DuplicatePersonError,
+    DuplicateTemplateError,
+    IdentityMismatchError,
+    InputError,
+    LabelTakenError,
+    UnknownIdentityError,
+)
+from facesearch.core.face import box_iou
+from facesearch.core.identity import EnrolledTemplate, Identity, KeptPicture, NewFace, Provenance, checked_label, checked_tags
+from facesearch.core.protocols import GalleryIndex, IdentityStore, StoreWriter
+from facesearch.service.gallery import GalleryIndexes
+from facesearch.service.pipeline import ProbeFace
+
+SAME_FACE_IOU = 0.5
+"""Boxes of one photograph that overlap at least so far are the same face (PASCAL VOC's criterion)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnrollmentChecks:
+    """What an enrolment may wave through.
+
+    Attributes:
+        new: The label must not exist yet.
+        allow_mismatch: Enroll although the face resembles none of the label's photographs.
+        allow_duplicate: Enroll although the face is that of somebody enrolled under another label.
+    """
+
+    new: bool = False
+    allow_mismatch: bool = False
+    allow_duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Enrollment:
+    """A face that was enrolled.
+
+    Attributes:
+        identity: The person.
+        template: What was stored.
+        is_new_identity: Whether the label was made by this enrolment.
+        possible_duplicate: Label of somebody else whom the face resembles enough to be taken for, where that was allowed; else None.
+    """
+
+    identity: Identity
+    template: EnrolledTemplate
+    is_new_identity: bool
+    possible_duplicate: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceToEnroll:
+    """A face, whose it is, and what to keep of the photograph."""
+
+    face: ProbeFace
+    label: str
+    picture: KeptPicture | None = None
+
+
+class Enroll:
+    """Enrolls faces.
+
+    Args:
+        store: Where they go.
+        indexes: Where duplicates are looked for.
+        points: The embedder's operating points.
+        duplicate_fpir: Rate at which a person new to the gallery may wrongly be called a duplicate.
+        mismatch_fmr: FMR whose threshold a further photograph of a person must reach against one of those enrolled.
+    """
+
+    def __init__(
+        self,
+        store: IdentityStore,
+        indexes: GalleryIndexes,
+        points: OperatingPoints,
+        *,
+        duplicate_fpir: float,
+        mismatch_fmr: float,
+    ) -> None:
+        self._store = store
+        self._indexes = indexes
+        self._points = points
+        self._duplicate_fpir = duplicate_fpir
+        self._mismatch_fmr = mismatch_fmr
+
+    def __call__(
+        self,
+        faces: Sequence[FaceToEnroll],
+        *,
+        collection: str,
+        tags: Iterable[str] = (),
+        checks: EnrollmentChecks = EnrollmentChecks(),
+    ) -> tuple[Enrollment, ...]:
+        """Enroll faces of one photograph, all or none of them.
+
+        Raises:
+            LabelError: A label, tag or collection name is not allowed.
+            LabelTakenError: ``checks.new`` and the label exists.
+            DuplicateTemplateError: The same face of the same photograph is enrolled already.
+            IdentityMismatchError: The face resembles none of the label's photographs.
+            DuplicatePersonError: The face is that of somebody enrolled under another label.
+        """
+        name = checked_label(collection, what="collection name")
+        wanted = checked_tags(tags)
+        labels = [checked_label(one.label) for one in faces]
+        if len(set(labels)) != len(labels):
+            raise InputError("one photograph shows a person once: two faces were given the same label")
+        self._warm_up(name)
+        with self._store.writing() as writer:
+            writer.ensure_collection(name)
+            _, index = self._indexes.synced(writer, name)
+            return tuple(
+                self._enroll_one(writer, index, one, label, name, wanted, checks) for one, label in zip(faces, labels, strict=True)
+            )
+
+    def _warm_up(self, name: str) -> None:
+        # A long catch-up happens here, before the writing transaction makes other writers wait for it.
+        with self._store.reading() as reader:
+            if any(found.name == name for found in reader.collections()):
+                self._indexes.synced(reader, name)
+
+    def _enroll_one(
+        self,
+        writer: StoreWriter,
+        index: GalleryIndex,
+        one: FaceToEnroll,
+        label: str,
+        collection: str,
+        tags: tuple[str, ...],
+        checks: EnrollmentChecks,
+    ) -> Enrollment:
+        self._refuse_same_face(writer, one.face, collection)
+        try:
+            person: Identity | None = writer.identity(collection, label)
+        except UnknownIdentityError:
+            person = None
+        if person is not None and checks.new:
+            raise LabelTakenError(f"label {label!r} exists in collection {collection!r}; leave out 'new' to add a photograph")
+        if person is not None and not checks.allow_mismatch:
+            self._refuse_mismatch(writer, one.face, person)
+        double = self._double(writer, index, one.face, person)
+        if double is not None and not checks.allow_duplicate:
+            raise DuplicatePersonError(
+                f"{one.face.image.name}: the face for {label!r} is that of {double.label!r} already enrolled in {collection!r}; "
+                "allow duplicates to enroll it all the same",
+                label=label,
+                other_label=double.label,
+            )
+        is_new = person is None
+        if person is None:
+            person = writer.add_identity(collection, label, tags)
+        elif tags:
+            person = writer.set_tags(person.identity_id, {*person.tags, *tags})
+        stored = writer.add_face(person.identity_id, _new_face(one))
+        return Enrollment(person, stored, is_new, double.label if double is not None else None)
+
+    def _refuse_same_face(self, writer: StoreWriter, face: ProbeFace, collection: str) -> None:
+        for template_id, label, box in writer.faces_of_image(collection, face.image.digest, face.template.embedder_id):
+            if box_iou(box, face.detection.box) >= SAME_FACE_IOU:
+                raise DuplicateTemplateError(
+                    f"{face.image.name}: this face of this photograph is enrolled already, as {label!r} (template {template_id})",
+                    label=label,
+                    template_id=template_id,
+                )
+
+    def _refuse_mismatch(self, writer: StoreWriter, face: ProbeFace, person: Identity) -> None:
+        enrolled = [
+            one.template for one in writer.templates_of(person.identity_id) if one.template.embedder_id == face.template.embedder_id
+        ]
+        if not enrolled:
+            return
+        threshold = self._points.at_fmr(self._mismatch_fmr).threshold
+        best = max(float(template.vector @ face.template.vector) for template in enrolled)
+        if best < threshold:
+            raise IdentityMismatchError(
+                f"{face.image.name}: the face resembles none of the {len(enrolled)} photographs of {person.label!r} "
+                f"(best score {best:.3f}, needed {threshold:.3f}); allow the mismatch to enroll it all the same",
+                label=person.label,
+                score=round(best, 4),
+                threshold=threshold,
+            )
+
+    def _double(self, writer: StoreWriter, index: GalleryIndex, face: ProbeFace, person: Identity | None) -> Identity | None:
+        threshold = self._points.at_fpir(self._duplicate_fpir, len(index)).threshold
+        own = person.identity_id if person is not None else None
+        for near in index.search(face.template, 2):
+            if near.identity_id != own and near.score >= threshold:
+                return writer.identities_by_id([near.identity_id]).get(near.identity_id)
+        return None
+
+
+def _new_face(one: FaceToEnroll) -> NewFace:
+    face = one.face
+    provenance = Provenance(
+        image_digest=face.image.digest,
+        source=face.image.source,
+        detection=face.detection,
+        enrolled_at=datetime.now(UTC),
+        quality={"face_px": round(min(face.detection.width, face.detection.height), 1)},
+    )
+    return NewFace(face.template, provenance, one.picture)

@@ -1,0 +1,292 @@
+"""A collection as one portable file: export and import.
+
+The file is a ZIP archive of ``manifest.json`` (format, version, SHA-256 of every part), ``people.jsonl`` (a person a line),
+``vectors/<n>.f32`` (little-endian float32 rows, one part an embedder) and ``pictures/…`` (where any were kept). Ids are not part of it:
+they are given anew on import. The same collection always gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facesearch.core.arrays import Vectors
+from facesearch.core.errors import (
+    FaceSearchError,
+    FileWriteError,
+    GalleryFormatError,
+    IncompatibleTemplatesError,
+    InputError,
+)
+from facesearch.core.face import Detection, checked_box
+from facesearch.core.identity import (
+    EnrolledTemplate,
+    Identity,
+    Keep,
+    KeptPicture,
+    NewFace,
+    Provenance,
+    checked_label,
+)
+from facesearch.core.protocols import IdentityStore, StoreReader, StoreWriter
+from facesearch.core.template import Template
+
+FORMAT = "facesearch-collection"
+VERSION = 1
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The earliest time a ZIP entry can have; a fixed one keeps equal collections equal bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeSummary:
+    """What an export wrote or an import read.
+
+    Attributes:
+        collection: Name of the collection.
+        n_identities: People.
+        n_templates: Templates.
+        n_pictures: Kept pictures.
+    """
+
+    collection: str
+    n_identities: int
+    n_templates: int
+    n_pictures: int
+
+
+class Exchange:
+    """Exports and imports collections.
+
+    Args:
+        store: Where they are.
+        embedder_id: The embedder of this process: an import without any template of it is refused.
+    """
+
+    def __init__(self, store: IdentityStore, *, embedder_id: str) -> None:
+        self._store = store
+        self._embedder_id = embedder_id
+
+    def export(self, file: str | os.PathLike[str], *, collection: str) -> ExchangeSummary:
+        """Write a collection to a file; an existing file is replaced once the new one is complete.
+
+        Raises:
+            UnknownCollectionError: There is no such collection.
+            FileWriteError: The file cannot be written.
+        """
+        target = Path(file)
+        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        try:
+            with self._store.reading() as reader, zipfile.ZipFile(partial, "w") as archive:
+                summary = _Writer(archive).write(reader, collection)
+            with partial.open("rb+") as written:
+                os.fsync(written.fileno())
+            partial.replace(target)
+        except OSError as exc:
+            raise FileWriteError(f"{target} cannot be written: {exc.strerror}", path=str(target)) from exc
+        finally:
+            partial.unlink(missing_ok=True)
+        return summary
+
+    def restore(self, file: str | os.PathLike[str], *, collection: str | None = None) -> ExchangeSummary:
+        """Read a file into a collection, everything or nothing.
+
+        Args:
+            file: What ``export`` wrote.
+            collection: Name of the collection, made where there is none; None for the name it was exported under.
+
+        Raises:
+            InputError: There is no such file.
+            GalleryFormatError: The file is damaged, no export, or of a newer format version.
+            IncompatibleTemplatesError: None of its templates is of this process's embedder.
+            LabelTakenError: A label exists in the collection already.
+        """
+        with _reading_archive(Path(file)) as archive:
+            content = _Reader(archive, Path(file))
+            manifest = content.manifest
+            if manifest["embedders"] and self._embedder_id not in manifest["embedders"]:
+                raise IncompatibleTemplatesError(
+                    f"{file} holds templates of {', '.join(manifest['embedders'])}, this process runs {self._embedder_id}: "
+                    "set the embedder the file was made with, or enroll the photographs again",
+                    embedder_id=self._embedder_id,
+                )
+            name = checked_label(collection if collection is not None else manifest["collection"], what="collection name")
+            with self._store.writing() as writer:
+                writer.ensure_collection(name)
+                return _put(writer, name, content)
+
+
+class _Writer:
+    """Writes one archive and remembers the digests of its parts."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+        self._digests: dict[str, str] = {}
+
+    def write(self, reader: StoreReader, name: str) -> ExchangeSummary:
+        collection = reader.collection(name)
+        embedders = sorted(reader.embedder_counts(name))
+        rows: dict[str, list[Vectors]] = {embedder: [] for embedder in embedders}
+        people: list[str] = []
+        n_pictures = 0
+        for identity in reader.identities(name):
+            faces = []
+            for enrolled in reader.templates_of(identity.identity_id):
+                vectors = rows[enrolled.template.embedder_id]
+                entry = _face_entry(enrolled, embedders.index(enrolled.template.embedder_id), len(vectors))
+                vectors.append(enrolled.template.vector)
+                picture = reader.picture_of(enrolled.template_id)
+                if picture is not None:
+                    part = f"pictures/{n_pictures:08d}"
+                    self._add(part, picture.data)
+                    entry["picture"] = {
+                        "part": part,
+                        "kind": str(picture.kind),
+                        "landmarks": picture.landmarks,
+                        "box": picture.box,
+                    }
+                    n_pictures += 1
+                faces.append(entry)
+            people.append(_json(_person_entry(identity, faces)))
+        for number, embedder in enumerate(embedders):
+            self._add(f"vectors/{number}.f32", np.stack(rows[embedder]).astype("<f4").tobytes())
+        self._add("people.jsonl", "".join(line + "\n" for line in people).encode())
+        summary = ExchangeSummary(collection.name, len(people), sum(map(len, rows.values())), n_pictures)
+        manifest = {
+            "format": FORMAT,
+            "version": VERSION,
+            "collection": collection.name,
+            "embedders": embedders,
+            "dims": [len(rows[embedder][0]) for embedder in embedders],
+            "n_identities": summary.n_identities,
+            "n_templates": summary.n_templates,
+            "sha256": self._digests,
+        }
+        self._archive.writestr(zipfile.ZipInfo("manifest.json", _EPOCH), _json(manifest))
+        return summary
+
+    def _add(self, part: str, data: bytes) -> None:
+        self._digests[part] = hashlib.sha256(data).hexdigest()
+        self._archive.writestr(zipfile.ZipInfo(part, _EPOCH), data)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _person_entry(identity: Identity, faces: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "label": identity.label,
+        "tags": identity.tags,
+        "enrolled_at": identity.enrolled_at.isoformat(),
+        "faces": faces,
+    }
+
+
+def _face_entry(enrolled: EnrolledTemplate, embedder: int, row: int) -> dict[str, Any]:
+    origin = enrolled.provenance
+    return {
+        "embedder": embedder,
+        "row": row,
+        "image_digest": origin.image_digest,
+        "source": origin.source,
+        "enrolled_at": origin.enrolled_at.isoformat(),
+        "box": origin.detection.box,
+        "landmarks": origin.detection.landmarks.tolist(),
+        "score": origin.detection.score,
+        "quality": dict(origin.quality),
+    }
+
+
+@contextmanager
+def _reading_archive(file: Path) -> Iterator[zipfile.ZipFile]:
+    """Open an export; everything that its content can do wrong becomes ``GalleryFormatError``."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            yield archive
+    except FaceSearchError:
+        raise
+    except FileNotFoundError as exc:
+        raise InputError(f"there is no file {file}", path=str(file)) from exc
+    except OSError as exc:
+        raise InputError(f"{file} cannot be read: {exc.strerror}", path=str(file)) from exc
+    except (zipfile.BadZipFile, KeyError, IndexError, TypeError, ValueError, NotImplementedError, RuntimeError, EOFError) as exc:
+        raise GalleryFormatError(f"{file} is damaged or no exported collection: {exc}", path=str(file)) from exc
+
+
+class _Reader:
+    """Reads one archive, every part checked against its digest."""
+
+    def __init__(self, archive: zipfile.ZipFile, file: Path) -> None:
+        self._archive = archive
+        self._file = file
+        self.manifest: dict[str, Any] = json.loads(archive.read("manifest.json"))
+        if self.manifest["format"] != FORMAT:
+            raise GalleryFormatError(f"{file} is no exported collection", path=str(file))
+        if self.manifest["version"] != VERSION:
+            raise GalleryFormatError(
+                f"{file} has format version {self.manifest['version']}, this release reads {VERSION}", path=str(file)
+            )
+        self._vectors = [self._matrix(number, int(dim)) for number, dim in enumerate(self.manifest["dims"])]
+
+    def part(self, name: str) -> bytes:
+        data = self._archive.read(name)
+        if hashlib.sha256(data).hexdigest() != self.manifest["sha256"][name]:
+            raise GalleryFormatError(f"{self._file} is damaged: {name} does not have the digest in its manifest")
+        return data
+
+    def people(self) -> Iterator[dict[str, Any]]:
+        for line in self.part("people.jsonl").splitlines():
+            yield json.loads(line)
+
+    def new_face(self, entry: Mapping[str, Any]) -> NewFace:
+        embedder_id = self.manifest["embedders"][entry["embedder"]]
+        detection = Detection(checked_box(entry["box"]), np.array(entry["landmarks"], dtype=np.float32), float(entry["score"]))
+        provenance = Provenance(
+            str(entry["image_digest"]),
+            str(entry["source"]),
+            detection,
+            datetime.fromisoformat(entry["enrolled_at"]),
+            {str(key): float(value) for key, value in entry["quality"].items()},
+        )
+        vector = self._vectors[entry["embedder"]][entry["row"]]
+        return NewFace(Template(vector, embedder_id), provenance, self._picture(entry.get("picture")))
+
+    def _picture(self, entry: Mapping[str, Any] | None) -> KeptPicture | None:
+        if entry is None:
+            return None
+        points = tuple((float(x), float(y)) for x, y in entry["landmarks"])
+        return KeptPicture(Keep(entry["kind"]), self.part(entry["part"]), points, checked_box(entry["box"]))
+
+    def _matrix(self, number: int, dim: int) -> Vectors:
+        return np.frombuffer(self.part(f"vectors/{number}.f32"), dtype="<f4").reshape(-1, dim).astype(np.float32)
+
+
+def _put(writer: StoreWriter, name: str, content: _Reader) -> ExchangeSummary:
+    n_identities = n_templates = n_pictures = 0
+    for person in content.people():
+        identity = writer.add_identity(
+            name, checked_label(person["label"]), person["tags"], enrolled_at=datetime.fromisoformat(person["enrolled_at"])
+        )
+        n_identities += 1
+        for entry in person["faces"]:
+            face = content.new_face(entry)
+            writer.add_face(identity.identity_id, face)
+            n_templates += 1
+            n_pictures += face.picture is not None
+    if (n_identities, n_templates) != (content.manifest["n_identities"], content.manifest["n_templates"]):
+        raise GalleryFormatError(
+            f"the file names {content.manifest['n_templates']} templates of {content.manifest['n_identities']} people, "
+            f"{n_templates} of {n_identities} were found"
+        )
+    return ExchangeSummary(name, n_identities, n_templates, n_pictures)

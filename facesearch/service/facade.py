@@ -1,0 +1,367 @@
+"""The library's face: one object with everything a program wants of facesearch.
+
+It only passes on; the use cases are in the modules beside it.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from facesearch.core.decision import Identification, OperatingPoints, Verification
+from facesearch.core.errors import InputError
+from facesearch.core.face import Box, Detection
+from facesearch.core.identity import Collection, Identity, Keep, KeptPicture
+from facesearch.core.protocols import IdentityStore
+from facesearch.core.template import Template, compare
+from facesearch.service.enroll import Enroll, Enrollment, EnrollmentChecks, FaceToEnroll
+from facesearch.service.enroll_folder import EnrollFolder, FileOutcome, FolderReport, labelled_files
+from facesearch.service.exchange import Exchange, ExchangeSummary
+from facesearch.service.faces import FaceChoice
+from facesearch.service.gallery import GalleryIndexes, IndexStatus
+from facesearch.service.identify import Identify
+from facesearch.service.people import CollectionSummary, People, Person
+from facesearch.service.pipeline import FacePipeline, ImageSource, PictureMaker
+from facesearch.service.search import checked_k
+from facesearch.service.verify import Verify
+
+DEFAULT_K = 5
+"""Candidates shown a face where no number is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the façade is made of; ``facesearch.bootstrap`` fills it in."""
+
+    pipeline: FacePipeline
+    store: IdentityStore
+    indexes: GalleryIndexes
+    points: OperatingPoints
+    enroll: Enroll
+    enroll_folder: EnrollFolder
+    verify: Verify
+    identify: Identify
+    people: People
+    exchange: Exchange
+    make_picture: PictureMaker
+    collection: str
+    keep: Keep
+
+
+class FaceSearchService:
+    """Enroll people, verify photographs (1:1) and identify faces (1:N).
+
+    Thread-safe; a context manager. A *photograph* is a path, bytes, a file object, a PIL image, an RGB uint8 array of shape
+    ``(H, W, 3)`` or an ``Image``. ``face`` says which face of it is meant: ``"only"`` (several are an error), ``"largest"``,
+    ``"central"`` or an index by falling detection score. ``roi`` limits the search to a box ``(x1, y1, x2, y2)`` in pixels.
+    ``collection`` names the gallery; None means the one of the settings.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def __enter__(self) -> Self:
+        """Return self."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Write index snapshots that lag behind and release the database. Idempotent."""
+        self._services.indexes.save()
+        self._services.store.close()
+
+    @property
+    def embedder_id(self) -> str:
+        """The embedder of every template made here: ``<name>@<12 hex digits>[+flip]``."""
+        return self._services.pipeline.embedder_id
+
+    @property
+    def operating_points(self) -> OperatingPoints:
+        """The embedder's thresholds with the error rates they were measured for."""
+        return self._services.points
+
+    def detect(self, photo: ImageSource, *, roi: Box | None = None) -> tuple[Detection, ...]:
+        """Return the faces of a photograph by falling score; empty when there is none."""
+        return self._services.pipeline.detect(photo, roi=roi)[1]
+
+    def template(self, photo: ImageSource, *, face: FaceChoice = "only", roi: Box | None = None) -> Template:
+        """Return the template of one face of a photograph.
+
+        Raises:
+            NoFaceError: There is no face.
+            SeveralFacesError: There are several and ``face`` is ``"only"``.
+        """
+        return self._services.pipeline.face(photo, face, roi=roi).template
+
+    @staticmethod
+    def compare(a: Template, b: Template) -> float:
+        """Return the cosine similarity of two templates in [-1, 1]; it decides nothing.
+
+        Raises:
+            IncompatibleTemplatesError: They come from different embedders.
+        """
+        return compare(a, b)
+
+    def enroll(
+        self,
+        photo: ImageSource,
+        label: str,
+        *,
+        tags: Iterable[str] = (),
+        collection: str | None = None,
+        face: FaceChoice = "only",
+        roi: Box | None = None,
+        new: bool = False,
+        allow_mismatch: bool = False,
+        allow_duplicate: bool = False,
+        keep: Keep | str | None = None,
+    ) -> Enrollment:
+        """Enroll the face of a photograph under a label; an existing label gains a template.
+
+        Args:
+            photo: The photograph.
+            label: The person: 1 to 200 characters, unique in the collection.
+            tags: Texts to filter by; added to those the person has.
+            collection: Where to; made where there is none of this name.
+            face: Which face.
+            roi: Search only inside this box.
+            new: Refuse a label that exists.
+            allow_mismatch: Enroll although the face resembles none of the label's photographs.
+            allow_duplicate: Enroll although the face is that of somebody enrolled under another label.
+            keep: ``"none"``, ``"crop"`` or ``"photo"``: which picture is stored; None for the setting.
+
+        Raises:
+            NoFaceError: There is no face.
+            SeveralFacesError: There are several and ``face`` is ``"only"``.
+            LabelTakenError: ``new`` and the label exists.
+            DuplicateTemplateError: The same face of the same photograph is enrolled already.
+            IdentityMismatchError: The face scores below the FMR 1e-2 threshold against all of the label's photographs.
+            DuplicatePersonError: The face is that of somebody enrolled under another label, decided as in ``identify`` at FPIR 1e-3.
+        """
+        services = self._services
+        kept = self._keep(keep)
+        found = services.pipeline.face(self._source(photo, kept), face, roi=roi)
+        picture = services.make_picture(kept, photo, found.image, found.detection)
+        checks = EnrollmentChecks(new=new, allow_mismatch=allow_mismatch, allow_duplicate=allow_duplicate)
+        return services.enroll(
+            (FaceToEnroll(found, label, picture),), collection=self._collection(collection), tags=tags, checks=checks
+        )[0]
+
+    def enroll_all(
+        self,
+        photo: ImageSource,
+        labels: Sequence[str | None],
+        *,
+        collection: str | None = None,
+        roi: Box | None = None,
+        allow_mismatch: bool = False,
+        allow_duplicate: bool = False,
+        keep: Keep | str | None = None,
+    ) -> tuple[Enrollment, ...]:
+        """Enroll the faces of one photograph, all or none of them.
+
+        Args:
+            photo: The photograph.
+            labels: One label a face in the order of ``detect``; None leaves a face out.
+            collection: Where to.
+            roi: Search only inside this box.
+            allow_mismatch: As in ``enroll``.
+            allow_duplicate: As in ``enroll``.
+            keep: As in ``enroll``.
+
+        Raises:
+            InputError: Not as many labels as faces, or a label twice.
+        """
+        services = self._services
+        kept = self._keep(keep)
+        faces = services.pipeline.faces(self._source(photo, kept), roi=roi)
+        if len(labels) != len(faces):
+            boxes = [[round(value, 1) for value in one.detection.box] for one in faces]
+            raise InputError(f"{len(faces)} faces were found, {len(labels)} labels given; boxes: {boxes}", boxes=boxes)
+        chosen = [
+            FaceToEnroll(one, label, services.make_picture(kept, photo, one.image, one.detection))
+            for one, label in zip(faces, labels, strict=True)
+            if label is not None
+        ]
+        checks = EnrollmentChecks(allow_mismatch=allow_mismatch, allow_duplicate=allow_duplicate)
+        return services.enroll(chosen, collection=self._collection(collection), checks=checks)
+
+    def enroll_folder(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        labels_csv: str | os.PathLike[str] | None = None,
+        collection: str | None = None,
+        face: FaceChoice = "only",
+        allow_mismatch: bool = False,
+        keep: Keep | str | None = None,
+        on_outcome: Callable[[FileOutcome], None] | None = None,
+    ) -> FolderReport:
+        """Enroll ``<label>/<picture>`` of a folder, or the files that a CSV (``file,label[,tags]``) names; see ``EnrollFolder``.
+
+        Every file gets an outcome; a file that cannot be enrolled does not stop the others. A second run enrolls nothing twice.
+
+        Raises:
+            InputError: No folder, or nothing in it to enroll.
+        """
+        return self._services.enroll_folder(
+            labelled_files(folder, labels_csv=labels_csv),
+            collection=self._collection(collection),
+            face=face,
+            keep=self._keep(keep),
+            checks=EnrollmentChecks(allow_mismatch=allow_mismatch),
+            on_outcome=on_outcome,
+        )
+
+    def verify(self, a: ImageSource, b: ImageSource, *, face: FaceChoice = "only", fmr: float | None = None) -> Verification:
+        """Say whether two photographs show the same person (1:1).
+
+        Args:
+            a: A photograph.
+            b: Another.
+            face: Which face of each.
+            fmr: False match rate to decide at, in (0, 1]; None for the setting (1e-4).
+        """
+        pipeline = self._services.pipeline
+        return self._services.verify.pair(pipeline.face(a, face), pipeline.face(b, face), fmr=fmr)
+
+    def verify_identity(
+        self,
+        photo: ImageSource,
+        label: str,
+        *,
+        collection: str | None = None,
+        face: FaceChoice = "only",
+        fmr: float | None = None,
+    ) -> Verification:
+        """Say whether a photograph shows an enrolled person (1:1); the score is that of the person's most similar template.
+
+        Raises:
+            UnknownIdentityError: The label is not enrolled.
+        """
+        found = self._services.pipeline.face(photo, face)
+        return self._services.verify.against(found, label, collection=self._collection(collection), fmr=fmr)
+
+    def identify(
+        self,
+        photo: ImageSource,
+        k: int = DEFAULT_K,
+        *,
+        collection: str | None = None,
+        tags: Iterable[str] = (),
+        roi: Box | None = None,
+        fpir: float | None = None,
+        fmr: float | None = None,
+    ) -> tuple[Identification, ...]:
+        """Say who the faces of a photograph are (1:N), one answer a face by falling detection score; unknown is an answer.
+
+        Args:
+            photo: The photograph.
+            k: Candidates shown a face, whether or not they reach the threshold.
+            collection: Where to search.
+            tags: Only people who carry all of these.
+            roi: Search for faces only inside this box.
+            fpir: Share of probe faces of strangers that may come back as somebody; None for the setting (1e-2). The threshold follows
+                from it and the number of templates searched.
+            fmr: Decide at a fixed false match rate a comparison instead.
+
+        Raises:
+            NoFaceError: There is no face in the photograph.
+        """
+        checked_k(k)
+        services = self._services
+        services.identify.rate(fpir, fmr)
+        faces = services.pipeline.faces(photo, roi=roi)
+        return services.identify(faces, k, collection=self._collection(collection), tags=tags, fpir=fpir, fmr=fmr)
+
+    def list(
+        self,
+        *,
+        collection: str | None = None,
+        tags: Iterable[str] = (),
+        contains: str = "",
+        after: str = "",
+        limit: int | None = None,
+    ) -> tuple[Identity, ...]:
+        """Return enrolled people by label; see ``People.list``."""
+        return self._services.people.list(
+            collection=self._collection(collection), tags=tags, contains=contains, after=after, limit=limit
+        )
+
+    def show(self, label: str, *, collection: str | None = None) -> Person:
+        """Return a person with all templates; see ``People.show``."""
+        return self._services.people.show(label, collection=self._collection(collection))
+
+    def picture(self, template_id: int) -> KeptPicture | None:
+        """Return the picture kept beside a template, or None where none was."""
+        return self._services.people.picture(template_id)
+
+    def rename(self, label: str, new_label: str, *, collection: str | None = None) -> Identity:
+        """Change a label; see ``People.rename``."""
+        return self._services.people.rename(label, new_label, collection=self._collection(collection))
+
+    def tag(self, label: str, tags: Iterable[str], *, collection: str | None = None) -> Identity:
+        """Replace a person's tags."""
+        return self._services.people.tag(label, tags, collection=self._collection(collection))
+
+    def merge(self, label: str, into: str, *, collection: str | None = None) -> Identity:
+        """Give everything enrolled under one label to another; see ``People.merge``."""
+        return self._services.people.merge(label, into, collection=self._collection(collection))
+
+    def remove(self, label: str, *, collection: str | None = None, erase: bool = False) -> int:
+        """Delete a person; with ``erase`` every index snapshot forgets the vectors too; see ``People.remove``."""
+        return self._services.people.remove(label, collection=self._collection(collection), erase=erase)
+
+    def collections(self) -> tuple[CollectionSummary, ...]:
+        """Return all collections with their sizes."""
+        return self._services.people.collections()
+
+    def add_collection(self, name: str) -> Collection:
+        """Make an empty collection."""
+        return self._services.people.add_collection(name)
+
+    def remove_collection(self, name: str) -> None:
+        """Delete a collection and everybody in it."""
+        self._services.people.remove_collection(name)
+
+    def export_collection(self, file: str | os.PathLike[str], *, collection: str | None = None) -> ExchangeSummary:
+        """Write a collection to one portable file."""
+        return self._services.exchange.export(file, collection=self._collection(collection))
+
+    def import_collection(self, file: str | os.PathLike[str], *, collection: str | None = None) -> ExchangeSummary:
+        """Read an exported collection, everything or nothing; None keeps the name it was exported under."""
+        return self._services.exchange.restore(file, collection=collection)
+
+    def index_status(self) -> builtins.list[IndexStatus]:
+        """Return how the index of each collection stands to the database, after catching up."""
+        with self._services.store.reading() as reader:
+            return [self._services.indexes.status(reader, one.name) for one in reader.collections()]
+
+    def rebuild_index(self, *, collection: str | None = None) -> None:
+        """Build a collection's index anew from the database."""
+        with self._services.store.reading() as reader:
+            self._services.indexes.rebuild(reader, self._collection(collection))
+
+    def _collection(self, name: str | None) -> str:
+        return self._services.collection if name is None else name
+
+    def _keep(self, keep: Keep | str | None) -> Keep:
+        if keep is None:
+            return self._services.keep
+        try:
+            return Keep(keep)
+        except ValueError as exc:
+            raise InputError(f"keep must be one of {', '.join(Keep)}, not {keep!r}") from exc
+
+    @staticmethod
+    def _source(photo: ImageSource, keep: Keep) -> ImageSource:
+        if keep is Keep.PHOTO and hasattr(photo, "read"):
+            raise InputError("keep='photo' needs a path, bytes or an array: a file object can be read only once")
+        return photo

@@ -1,0 +1,257 @@
+"""The vector indexes and the revision of the database that each reflects.
+
+The database is the truth and an index a cache of it: it is loaded from its snapshot, caught up from the history of changes, or rebuilt,
+whichever is needed, whenever it is asked for. It decides nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from facesearch.core.errors import (
+    FileWriteError,
+    GalleryFormatError,
+    GalleryStaleError,
+    IncompatibleTemplatesError,
+    UnknownCollectionError,
+)
+from facesearch.core.identity import Collection, GalleryChange
+from facesearch.core.protocols import GalleryIndex, IdentityStore, IndexFactory, StoreReader
+
+SNAPSHOT_LAG_SHARE = 0.02
+"""A snapshot is written anew once so large a share of its templates has changed: catching up costs less than that below."""
+
+SNAPSHOT_LAG_MIN = 64
+"""Changes below which no snapshot is written anew, however small the gallery."""
+
+HISTORY_KEPT = 10_000
+"""Changes kept behind the newest snapshot, for processes that run with an older index in memory."""
+
+_log = logging.getLogger("facesearch")
+
+
+@dataclass(slots=True)
+class _Slot:
+    """The index of one collection as this process knows it."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    index: GalleryIndex | None = None
+    saved_revision: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStatus:
+    """How an index stands to the database.
+
+    Attributes:
+        collection: Name of the collection.
+        kind: ``"exact"`` or ``"hnsw"``.
+        n_indexed: Templates in the index.
+        n_stored: Templates of the embedder in the database.
+        index_revision: The revision the index reflects.
+        store_revision: The collection's revision.
+        snapshot_revision: The revision of the snapshot on disk, None without one.
+    """
+
+    collection: str
+    kind: str
+    n_indexed: int
+    n_stored: int
+    index_revision: int
+    store_revision: int
+    snapshot_revision: int | None
+
+    @property
+    def is_in_step(self) -> bool:
+        """Whether index and database agree."""
+        return self.index_revision == self.store_revision and self.n_indexed == self.n_stored
+
+
+class GalleryIndexes:
+    """One index a collection, kept in step with the store. Thread-safe.
+
+    Args:
+        store: The truth.
+        factory: Makes and loads indexes of the embedder.
+        embedder_id: The embedder whose templates are indexed.
+        folder: Where snapshots lie, one folder a collection and embedder; None keeps indexes in memory only.
+    """
+
+    def __init__(self, store: IdentityStore, factory: IndexFactory, *, embedder_id: str, folder: Path | None) -> None:
+        self._store = store
+        self._factory = factory
+        self._embedder_id = embedder_id
+        self._folder = folder
+        self._slots: dict[str, _Slot] = {}
+        self._guard = threading.Lock()
+
+    def synced(self, reader: StoreReader, name: str) -> tuple[Collection, GalleryIndex]:
+        """Return a collection and its index, caught up to at least the revision that the transaction sees.
+
+        Raises:
+            UnknownCollectionError: There is no such collection.
+            IncompatibleTemplatesError: Everything in it was enrolled with other embedders.
+        """
+        collection = reader.collection(name)
+        slot = self._slot(collection)
+        with slot.lock:
+            index = slot.index
+            if index is None:
+                self._require_embedder(reader, collection)
+                index = self._loaded(slot, collection)
+            if index is None or index.revision < collection.revision:
+                index = self._caught_up(reader, collection, index)
+            slot.index = index
+            return collection, index
+
+    def status(self, reader: StoreReader, name: str) -> IndexStatus:
+        """Return how the index of a collection stands to the database, after catching up."""
+        collection, index = self.synced(reader, name)
+        return IndexStatus(
+            collection=name,
+            kind=index.kind,
+            n_indexed=len(index),
+            n_stored=reader.counts(name, self._embedder_id)[1],
+            index_revision=index.revision,
+            store_revision=collection.revision,
+            snapshot_revision=self._slot(collection).saved_revision,
+        )
+
+    def rebuild(self, reader: StoreReader, name: str) -> GalleryIndex:
+        """Return the collection's index, built anew from the database whatever the snapshot says."""
+        collection = reader.collection(name)
+        slot = self._slot(collection)
+        with slot.lock:
+            slot.index, slot.saved_revision = self._built(reader, collection), None
+            return slot.index
+
+    def purge(self, name: str) -> None:
+        """Catch up, forget removed vectors for good, and write the snapshot without them.
+
+        Raises:
+            FileWriteError: The snapshot cannot be written: the old one may still hold the vectors.
+        """
+        with self._store.reading() as reader:
+            collection, index = self.synced(reader, name)
+        index.purge()
+        if self._folder is not None:
+            slot = self._slot(collection)
+            with slot.lock:
+                index.save(self._place(collection))
+                slot.saved_revision = index.revision
+
+    def save(self) -> None:
+        """Write the snapshots that lag behind far enough, and forget history that no snapshot needs.
+
+        A snapshot that cannot be written costs the next start some time and nothing else: it is logged as a warning.
+        """
+        if self._folder is None:
+            return
+        with self._store.reading() as reader:
+            collections = reader.collections()
+        for collection in collections:
+            slot = self._slots.get(collection.uid)
+            if slot is None:
+                continue
+            with slot.lock:
+                if slot.index is None or not self._lags(slot, slot.index):
+                    continue
+                try:
+                    slot.index.save(self._place(collection))
+                except FileWriteError as exc:
+                    _log.warning("the index snapshot was not written, the next start will take longer: %s", exc)
+                    continue
+                slot.saved_revision = slot.index.revision
+            self._prune(collection, slot.saved_revision)
+
+    def _prune(self, collection: Collection, revision: int) -> None:
+        if revision <= HISTORY_KEPT:
+            return
+        with self._store.writing() as writer:
+            writer.prune_changes(collection.name, revision - HISTORY_KEPT)
+
+    def _slot(self, collection: Collection) -> _Slot:
+        with self._guard:
+            return self._slots.setdefault(collection.uid, _Slot())
+
+    def _place(self, collection: Collection) -> Path:
+        if self._folder is None:
+            raise FileWriteError("this gallery keeps no snapshots on disk")
+        return self._folder / f"{collection.uid}-{self._embedder_id.replace('@', '-').replace('+', '-')}"
+
+    def _require_embedder(self, reader: StoreReader, collection: Collection) -> None:
+        counts = reader.embedder_counts(collection.name)
+        if counts and self._embedder_id not in counts:
+            others = ", ".join(sorted(counts))
+            raise IncompatibleTemplatesError(
+                f"collection {collection.name!r} was enrolled with embedder {others}, this process runs {self._embedder_id}: "
+                f"set the embedder back, or enroll the photographs again into a new collection "
+                f"(facesearch enroll FOLDER --collection NAME)",
+                embedder_id=self._embedder_id,
+                enrolled_with=sorted(counts),
+            )
+
+    def _loaded(self, slot: _Slot, collection: Collection) -> GalleryIndex | None:
+        if self._folder is None:
+            return None
+        try:
+            index = self._factory.load(self._place(collection))
+        except (GalleryFormatError, IncompatibleTemplatesError) as exc:
+            _log.warning("the index snapshot of %r is rebuilt from the database: %s", collection.name, exc)
+            return None
+        if index is None or index.revision > collection.revision:
+            return None
+        slot.saved_revision = index.revision
+        return index
+
+    def _caught_up(self, reader: StoreReader, collection: Collection, index: GalleryIndex | None) -> GalleryIndex:
+        if index is None:
+            return self._built(reader, collection)
+        changes = reader.changes_since(collection.name, index.revision)
+        if changes is None:
+            return self._built(reader, collection)
+        self._apply(reader, index, changes, collection.revision)
+        if not self._factory.fits(index, len(index)):
+            return self._built(reader, collection)
+        return index
+
+    def _apply(self, reader: StoreReader, index: GalleryIndex, changes: Sequence[GalleryChange], revision: int) -> None:
+        # The state of each template that changed is read once, as it is now: a template added, moved and removed since then is
+        # simply gone. What is gone leaves the index, what is there (added, or moved to another identity) is put in anew.
+        touched = {change.template_id for change in changes}
+        present = reader.template_batch(touched, self._embedder_id)
+        index.remove(touched.difference(present.template_ids.tolist()), revision=index.revision)
+        index.add(present, revision=revision)
+
+    def _built(self, reader: StoreReader, collection: Collection) -> GalleryIndex:
+        _, expected = reader.counts(collection.name, self._embedder_id)
+        index = self._factory.empty(expected)
+        for batch in reader.template_batches(collection.name, self._embedder_id):
+            index.add(batch, revision=0)
+        index.advance(collection.revision)
+        if len(index) != expected:
+            raise GalleryStaleError(f"{len(index)} of {expected} templates of collection {collection.name!r} could be indexed")
+        return index
+
+    def _lags(self, slot: _Slot, index: GalleryIndex) -> bool:
+        if slot.saved_revision is None:
+            return len(index) > 0
+        return index.revision - slot.saved_revision >= max(SNAPSHOT_LAG_MIN, SNAPSHOT_LAG_SHARE * len(index))
+
+
+def collection_or_none(reader: StoreReader, name: str, *, default: str) -> Collection | None:
+    """Return a collection; None where it is the default one and nobody was enrolled yet.
+
+    Raises:
+        UnknownCollectionError: Another name than the default, and there is none of it.
+    """
+    try:
+        return reader.collection(name)
+    except UnknownCollectionError:
+        if name == default:
+            return None
+        raise
