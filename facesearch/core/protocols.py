@@ -168,6 +168,10 @@ class GalleryIndex(Protocol):
         """Return the exact scores of a probe against the named templates; unknown ids are left out."""
         ...
 
+    def count(self, among: Ids[int] | None = None) -> int:
+        """Return the number of templates that a search of these identities looks at; of all for None."""
+        ...
+
     def purge(self) -> None:
         """Forget removed templates for good: no memory and no snapshot saved from now on holds their vectors."""
         ...

@@ -1,0 +1,251 @@
+"""The templates of an index in columns, and exact scoring of them.
+
+A row is the place of a template; it is also the label that an HNSW graph knows the template by. The table takes no lock: its
+index does. Vectors are held here even where hnswlib holds its own copy (512 bytes a template of 128 numbers): exact scores, the
+scan when the graph fails and rebuilding all need them, and hnswlib gives them back too slowly for the path of a search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesearch.core.arrays import UNIT_NORM_TOLERANCE, Vectors
+from facesearch.core.decision import Neighbour
+from facesearch.core.errors import IncompatibleTemplatesError, TemplateFormatError
+from facesearch.core.template import Template, TemplateBatch, require_same_embedder
+
+Rows = NDArray[np.int64]
+
+FREE = -1
+"""Template id of a row that holds no template."""
+
+GROWTH = 1.5
+"""Factor by which capacity grows when it is exhausted."""
+
+SCORES_AT_ONCE = 16_000_000
+"""Scores computed in one matrix product by ``nearest_many``: 64 MB of float32."""
+
+
+class TemplateTable:
+    """Template ids, identities and vectors by row; freed rows are zeroed at once and used again.
+
+    Args:
+        embedder_id: The embedder of every template.
+        dim: Length of the vectors.
+    """
+
+    def __init__(self, embedder_id: str, dim: int) -> None:
+        self.embedder_id = embedder_id
+        self.dim = dim
+        self._ids = np.full(0, FREE, dtype=np.int64)
+        self._owners = np.full(0, FREE, dtype=np.int64)
+        self._vectors: Vectors = np.zeros((0, dim), dtype=np.float32)
+        self._n_rows = 0
+        self._row_of: dict[int, int] = {}
+        self._free: list[int] = []
+        self._by_owner: tuple[Rows, Rows] | None = None
+
+    @classmethod
+    def of_columns(cls, embedder_id: str, ids: Rows, owners: Rows, vectors: Vectors) -> TemplateTable:
+        """Return a table made of writable columns, taken over without a copy; ``ids`` is ``FREE`` where a row holds nothing.
+
+        Raises:
+            TemplateFormatError: The columns differ in length or an id occurs twice.
+        """
+        table = cls(embedder_id, int(vectors.shape[1]))
+        if ids.shape != owners.shape or ids.shape != vectors.shape[:1]:
+            raise TemplateFormatError(f"columns disagree: {ids.shape} ids, {owners.shape} owners, {vectors.shape} vectors")
+        table._ids, table._owners, table._vectors, table._n_rows = ids, owners, vectors, len(ids)
+        rows = np.flatnonzero(ids != FREE)
+        table._row_of = dict(zip(ids[rows].tolist(), rows.tolist(), strict=True))
+        table._free = np.flatnonzero(ids == FREE).tolist()
+        if len(table._row_of) != len(rows):
+            raise TemplateFormatError(f"{len(rows)} rows hold only {len(table._row_of)} different template ids")
+        return table
+
+    def __len__(self) -> int:
+        """Return the number of templates."""
+        return len(self._row_of)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows in use, freed ones included."""
+        return self._n_rows
+
+    @property
+    def columns(self) -> tuple[Rows, Rows, Vectors]:
+        """Template ids, identities and vectors of all rows in use; views."""
+        return self._ids[: self._n_rows], self._owners[: self._n_rows], self._vectors[: self._n_rows]
+
+    @property
+    def free_rows(self) -> tuple[int, ...]:
+        """Rows that hold no template."""
+        return tuple(self._free)
+
+    def require(self, probe: Template) -> None:
+        """Raise unless a probe can be compared with these templates.
+
+        Raises:
+            IncompatibleTemplatesError: It is of another embedder or length.
+        """
+        if probe.embedder_id != self.embedder_id:
+            require_same_embedder(self.embedder_id, probe.embedder_id, what="probe")
+        if probe.vector.shape[0] != self.dim:
+            raise IncompatibleTemplatesError(f"probe is {probe.dim}-d, gallery is {self.dim}-d", dims=(probe.dim, self.dim))
+
+    def checked(self, batch: TemplateBatch) -> TemplateBatch:
+        """Return a batch after checking that it fits.
+
+        Raises:
+            IncompatibleTemplatesError: It is of another embedder or length of vector.
+            TemplateFormatError: An id is negative or occurs twice, or a vector is not finite and of unit norm.
+        """
+        require_same_embedder(self.embedder_id, batch.embedder_id, what="batch")
+        if batch.vectors.shape[1] != self.dim:
+            raise IncompatibleTemplatesError(f"batch is {batch.vectors.shape[1]}-d, gallery is {self.dim}-d")
+        if len(batch):
+            if int(batch.template_ids.min()) < 0 or len(np.unique(batch.template_ids)) != len(batch):
+                raise TemplateFormatError("template ids of a batch must be different and not negative")
+            norms = np.sqrt(np.einsum("ij,ij->i", batch.vectors, batch.vectors))
+            if not bool((np.abs(norms - 1.0) <= UNIT_NORM_TOLERANCE).all()):
+                raise TemplateFormatError("a vector of the batch is not finite or not of unit norm")
+        return batch
+
+    def put(self, batch: TemplateBatch) -> tuple[Rows, Rows]:
+        """Store the templates of a checked batch, replacing those whose ids are present.
+
+        Returns:
+            The rows used for the first time, and the rows used before whose vector changed.
+        """
+        place = np.fromiter((self._row_of.get(key, FREE) for key in batch.template_ids.tolist()), np.int64, len(batch))
+        is_known = place != FREE
+        n_wanted = int(np.count_nonzero(~is_known))
+        reused = [self._free.pop() for _ in range(min(n_wanted, len(self._free)))]
+        fresh = np.arange(self._n_rows, self._n_rows + n_wanted - len(reused), dtype=np.int64)
+        self._reserve(self._n_rows + len(fresh))
+        place[~is_known] = np.concatenate([np.asarray(reused, dtype=np.int64), fresh])
+        is_same = np.zeros(len(batch), dtype=bool)
+        is_same[is_known] = (self._vectors[place[is_known]] == batch.vectors[is_known]).all(axis=1)
+        self._ids[place], self._owners[place], self._vectors[place] = batch.template_ids, batch.identity_ids, batch.vectors
+        self._row_of.update(zip(batch.template_ids.tolist(), place.tolist(), strict=True))
+        is_fresh = place >= self._n_rows
+        self._n_rows += len(fresh)
+        self._by_owner = None
+        return place[is_fresh], place[~is_fresh & ~is_same]
+
+    def drop(self, template_ids: Iterable[int]) -> Rows:
+        """Forget templates and overwrite their vectors with zeros; return the rows freed. Unknown ids are ignored."""
+        rows = [row for row in (self._row_of.pop(int(key), None) for key in template_ids) if row is not None]
+        freed = np.asarray(rows, dtype=np.int64)
+        self._ids[freed], self._owners[freed], self._vectors[freed] = FREE, FREE, 0.0
+        self._free.extend(rows)
+        self._by_owner = None
+        return freed
+
+    def give(self, template_ids: Iterable[int], identity_id: int) -> None:
+        """Give templates to an identity; unknown ids are ignored."""
+        rows = [row for row in (self._row_of.get(int(key)) for key in template_ids) if row is not None]
+        self._owners[np.asarray(rows, dtype=np.int64)] = identity_id
+        self._by_owner = None
+
+    def compacted(self) -> TemplateTable:
+        """Return a copy without freed rows, in the same order."""
+        ids, owners, vectors = self.columns
+        kept = np.flatnonzero(ids != FREE)
+        return TemplateTable.of_columns(self.embedder_id, ids[kept], owners[kept], vectors[kept])
+
+    def rows_of(self, identity_ids: Collection[int]) -> Rows:
+        """Return the rows of identities, ascending."""
+        if self._by_owner is None:
+            order = np.argsort(self._owners[: self._n_rows], kind="stable")
+            self._by_owner = (order, self._owners[order])
+        order, owners = self._by_owner
+        wanted = np.unique(np.fromiter(identity_ids, np.int64, len(identity_ids)))
+        wanted = wanted[wanted != FREE]
+        firsts, ends = np.searchsorted(owners, wanted, "left"), np.searchsorted(owners, wanted, "right")
+        counts = ends - firsts
+        offsets = np.repeat(firsts - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts) if len(counts) else counts
+        return np.sort(order[offsets + np.arange(len(offsets))])
+
+    def rows_within(self, rows: Rows, identity_ids: frozenset[int]) -> Rows:
+        """Return those of some rows that belong to the identities, in their order."""
+        owners = self._owners[rows].tolist()
+        kept: Rows = rows[np.fromiter((owner in identity_ids for owner in owners), bool, len(owners))]
+        return kept
+
+    def best(self, probe: Vectors, rows: Rows, k: int) -> tuple[Neighbour, ...]:
+        """Return the best template of each identity among some rows, at most ``k``, by falling score, then ascending template id.
+
+        Scores are dot products in float64, summed in the same order for every row: both kinds of index, and ``compare`` up to the
+        last bit, report the same score, and equal vectors get equal scores whatever row they lie in.
+        """
+        vectors = self._vectors[rows].astype(np.float64)
+        scores = np.einsum("ij,j->i", vectors, probe.astype(np.float64))
+        ranking = sorted(zip((-scores).tolist(), self._ids[rows].tolist(), self._owners[rows].tolist(), strict=True))
+        found: dict[int, Neighbour] = {}
+        for negated, template_id, owner in ranking:
+            if owner not in found and template_id != FREE:
+                found[owner] = Neighbour(template_id, owner, min(1.0, max(-1.0, -negated)))
+                if len(found) == k:
+                    break
+        return tuple(found.values())
+
+    def nearest(self, probe: Vectors, k: int, rows: Rows | None = None) -> tuple[Neighbour, ...]:
+        """Return the best ``k`` identities by exact search of all rows, or of some."""
+        return self.nearest_many([probe], k, rows)[0]
+
+    def nearest_many(self, probes: Sequence[Vectors], k: int, rows: Rows | None = None) -> list[tuple[Neighbour, ...]]:
+        """Return ``nearest`` of each probe, by matrix products of bounded size."""
+        vectors = self._vectors[: self._n_rows] if rows is None else self._vectors[rows]
+        is_free = self._ids[: self._n_rows] == FREE if rows is None and self._free else None
+        if not len(vectors):
+            return [() for _ in probes]
+        step = max(1, SCORES_AT_ONCE // len(vectors))
+        found = []
+        for start in range(0, len(probes), step):
+            block = probes[start : start + step]
+            scores = np.stack(block) @ vectors.T if len(block) > 1 else (vectors @ block[0])[None]
+            if is_free is not None:
+                scores[:, is_free] = -np.inf
+            for probe, line in zip(block, scores, strict=True):
+                picked = self._contenders(line, k, rows)
+                found.append(self.best(probe, picked if rows is None else rows[picked], k))
+        return found
+
+    def scores_of(self, probe: Vectors, template_ids: Iterable[int]) -> dict[int, float]:
+        """Return exact scores by template id; unknown ids are left out."""
+        known = [key for key in (int(key) for key in template_ids) if key in self._row_of]
+        vectors = self._vectors[[self._row_of[key] for key in known]].astype(np.float64) if known else np.zeros((0, self.dim))
+        scores = np.clip(np.einsum("ij,j->i", vectors, probe.astype(np.float64)), -1.0, 1.0)
+        return dict(zip(known, scores.tolist(), strict=True))
+
+    def _contenders(self, scores: NDArray[np.float32], k: int, rows: Rows | None) -> Rows:
+        """Return the places in ``scores`` that may belong to the ``k`` best identities, float32 rounding allowed for."""
+        owners = self._owners[: self._n_rows] if rows is None else self._owners[rows]
+        # |error| of a float32 dot product of unit vectors is below dim · 2⁻²⁴; twice, because two scores are compared.
+        slack = np.float32(self.dim * 2.0**-22)
+        n_taken = 4 * k + 16
+        while n_taken < len(scores):
+            top = np.argpartition(scores, len(scores) - n_taken)[len(scores) - n_taken :]
+            best: dict[int, float] = {}
+            for place in top[np.argsort(-scores[top])].tolist():
+                best.setdefault(int(owners[place]), float(scores[place]))
+            if len(best) >= k:
+                floor = sorted(best.values(), reverse=True)[k - 1]
+                return np.flatnonzero((scores >= floor - slack) & np.isfinite(scores))
+            n_taken *= 4
+        return np.flatnonzero(np.isfinite(scores))
+
+    def _reserve(self, n_rows: int) -> None:
+        """Make room for ``n_rows`` rows."""
+        capacity = len(self._ids)
+        if n_rows <= capacity:
+            return
+        new = max(n_rows, int(capacity * GROWTH), 64) if capacity else max(n_rows, 64)
+        ids, owners = np.full(new, FREE, dtype=np.int64), np.full(new, FREE, dtype=np.int64)
+        vectors = np.zeros((new, self.dim), dtype=np.float32)
+        ids[:capacity], owners[:capacity], vectors[:capacity] = self._ids, self._owners, self._vectors
+        self._ids, self._owners, self._vectors = ids, owners, vectors
