@@ -22,9 +22,12 @@ Vectors = NDArray[np.float32]
 
 
 def freeze(array: NDArray[Any]) -> NDArray[Any]:
-    """Return the array with its write flag cleared, copied first when it shares memory with a writable array."""
+    """Return a read-only array: the array itself where it is read-only already, else a copy, since the caller's stays writable.
+
+    Who has just made an array and hands it on for good clears its write flag first and saves the copy.
+    """
     if array.flags.writeable:
-        array = array.copy() if array.base is not None else array
+        array = array.copy()
         array.setflags(write=False)
     return array
 

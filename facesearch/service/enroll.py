@@ -52,7 +52,7 @@ class Enrollment:
         identity: The person.
         template: What was stored.
         is_new_identity: Whether the label was made by this enrolment.
-        possible_duplicate: Label of somebody else whom the face resembles enough to be taken for, where that was allowed; else None.
+        possible_duplicate: Label of somebody else whom the face could be taken for, where that was allowed; else None.
     """
 
     identity: Identity

@@ -1,6 +1,6 @@
 """Enrolment of a folder: ``<label>/*.jpg``, or flat with a CSV that names a label for each file.
 
-Nothing that is wrong with one file stops the rest: every file gets an outcome. What is wrong with the database or the networks does.
+Nothing wrong with one file stops the rest: every file gets an outcome. A fault of the database or the networks does stop it.
 """
 
 from __future__ import annotations

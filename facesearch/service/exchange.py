@@ -1,8 +1,8 @@
 """A collection as one portable file: export and import.
 
 The file is a ZIP archive of ``manifest.json`` (format, version, SHA-256 of every part), ``people.jsonl`` (a person a line),
-``vectors/<n>.f32`` (little-endian float32 rows, one part an embedder) and ``pictures/…`` (where any were kept). Ids are not part of it:
-they are given anew on import. The same collection always gives the same bytes.
+``vectors/<n>.f32`` (little-endian float32 rows, one part an embedder) and ``pictures/…`` (where any were kept). Ids are not part of
+it: they are given anew on import. The same collection always gives the same bytes.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ class FaceSearchService:
             LabelTakenError: ``new`` and the label exists.
             DuplicateTemplateError: The same face of the same photograph is enrolled already.
             IdentityMismatchError: The face scores below the FMR 1e-2 threshold against all of the label's photographs.
-            DuplicatePersonError: The face is that of somebody enrolled under another label, decided as in ``identify`` at FPIR 1e-3.
+            DuplicatePersonError: The face is that of somebody enrolled under another label, as ``identify`` decides at FPIR 1e-3.
         """
         services = self._services
         kept = self._keep(keep)
@@ -268,8 +268,8 @@ class FaceSearchService:
             collection: Where to search.
             tags: Only people who carry all of these.
             roi: Search for faces only inside this box.
-            fpir: Share of probe faces of strangers that may come back as somebody; None for the setting (1e-2). The threshold follows
-                from it and the number of templates searched.
+            fpir: Share of probe faces of strangers that may come back as somebody; None for the setting (1e-2). The threshold
+                follows from it and the number of templates searched.
             fmr: Decide at a fixed false match rate a comparison instead.
 
         Raises:

@@ -13,8 +13,8 @@ from facesearch.core.face import Detection
 from facesearch.core.image import Image
 
 FaceChoice = Literal["only", "largest", "central"] | int
-"""``"only"`` (one face expected), ``"largest"`` (box area), ``"central"`` (box centre nearest the photograph's), or an index into the
-detections (0 is the one with the highest score)."""
+"""``"only"`` (one face expected), ``"largest"`` (box area), ``"central"`` (box centre nearest the photograph's), or an index into
+the detections (0 is the one with the highest score)."""
 
 
 def checked_face_choice(choice: object) -> FaceChoice:
@@ -24,7 +24,7 @@ def checked_face_choice(choice: object) -> FaceChoice:
         InputError: Neither one of the words nor an index.
     """
     if choice in ("only", "largest", "central") or (isinstance(choice, int) and not isinstance(choice, bool) and choice >= 0):
-        return choice  # type: ignore[return-value]
+        return choice
     raise InputError(f"face must be 'only', 'largest', 'central' or an index from 0, not {choice!r}")
 
 
@@ -76,7 +76,8 @@ def choose_face(image: Image, detections: Sequence[Detection], choice: FaceChoic
         boxes = [[round(value, 1) for value in face.box] for face in detections]
         listed = "; ".join(f"{number}: {box}" for number, box in enumerate(boxes))
         raise SeveralFacesError(
-            f"{image.name}: {len(detections)} faces found where one was expected; choose 'largest', 'central' or an index ({listed})",
+            f"{image.name}: {len(detections)} faces found where one was expected; "
+            f"choose 'largest', 'central' or an index ({listed})",
             source=image.source,
             boxes=boxes,
         )

@@ -1,7 +1,7 @@
 """The vector indexes and the revision of the database that each reflects.
 
-The database is the truth and an index a cache of it: it is loaded from its snapshot, caught up from the history of changes, or rebuilt,
-whichever is needed, whenever it is asked for. It decides nothing.
+The database is the truth and an index a cache of it: it is loaded from its snapshot, caught up from the history of changes, or
+rebuilt, whichever is needed, whenever it is asked for. It decides nothing.
 """
 
 from __future__ import annotations

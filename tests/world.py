@@ -1,0 +1,167 @@
+"""A small world for the use cases' tests: photographs whose faces and vectors are known, with the real store and index.
+
+Only the networks are fakes: they obey the protocols of ``facesearch.core.protocols`` and look faces up instead of finding them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+
+from facesearch.core.arrays import array_digest, normalised
+from facesearch.core.decision import OperatingPoint, OperatingPoints
+from facesearch.core.errors import ImageDecodeError, LowQualityFaceError
+from facesearch.core.face import Alignment, Box, Detection, FaceCrop
+from facesearch.core.identity import Keep, KeptPicture
+from facesearch.core.image import Image
+from facesearch.core.template import Template
+from facesearch.gallery.factory import GalleryIndexFactory
+from facesearch.gallery.options import IndexOptions
+from facesearch.service.enroll import Enroll
+from facesearch.service.enroll_folder import EnrollFolder
+from facesearch.service.exchange import Exchange
+from facesearch.service.facade import FaceSearchService, Services
+from facesearch.service.gallery import GalleryIndexes
+from facesearch.service.identify import Identify
+from facesearch.service.people import People
+from facesearch.service.pipeline import FacePipeline
+from facesearch.service.search import GallerySearch
+from facesearch.service.verify import Verify
+from facesearch.store.sql import SqlStore
+
+DIM = 64
+EMBEDDER = "fake@000000000000"
+POINTS = OperatingPoints(
+    tuple(
+        OperatingPoint(threshold, fmr, EMBEDDER, 45_140_155)
+        for fmr, threshold in ((1e-2, 0.30), (1e-3, 0.37), (1e-4, 0.43), (1e-5, 0.48), (1e-6, 0.55))
+    )
+)
+"""Close to those of the shipped embedder."""
+
+LANDMARKS = np.array([[30, 40], [70, 40], [50, 60], [35, 80], [65, 80]], dtype=np.float32)
+
+
+def face_at(x: float, y: float, size: float, score: float = 0.99) -> Detection:
+    """Return a detection with its landmarks inside a square box."""
+    points = LANDMARKS / 100 * size + np.array([x, y], dtype=np.float32)
+    return Detection((x, y, x + size, y + size), points, score)
+
+
+def person_vector(person: int, likeness: float = 1.0, photo: int = 0) -> np.ndarray:
+    """Return a unit vector whose cosine to the person's own direction is ``likeness``; different people are orthogonal."""
+    if person >= DIM // 2 - 1:
+        raise ValueError("at most DIM/2 - 1 orthogonal people")
+    own = np.zeros(DIM)
+    own[person] = 1.0
+    noise = np.zeros(DIM)
+    noise[DIM // 2 + photo % (DIM // 2)] = 1.0
+    return normalised(likeness * own + np.sqrt(1.0 - likeness**2) * noise)
+
+
+class FakeNetworks:
+    """Decoder, detector, aligner and embedder that look everything up."""
+
+    embedder_id = EMBEDDER
+    dim = DIM
+    alignment = Alignment("fake-8", 8, LANDMARKS / 100 * 8)
+
+    def __init__(self) -> None:
+        self.photos: dict[str, Image] = {}
+        self.faces: dict[str, tuple[tuple[Detection, np.ndarray], ...]] = {}
+        self.crops: dict[bytes, np.ndarray] = {}
+        self.n_embedded = 0
+
+    def photo(self, name: str, *faces: tuple[Detection, np.ndarray], size: int = 400) -> str:
+        """Make a photograph and return its name, which stands for the picture wherever a source is wanted."""
+        pixels = np.random.default_rng(crc32(name.encode())).integers(0, 256, (size, size, 3), dtype=np.uint8)
+        image = Image(pixels, array_digest(pixels), name)
+        ordered = tuple(sorted(faces, key=lambda face: -face[0].score))
+        self.photos[name] = image
+        self.faces[image.digest] = ordered
+        return name
+
+    def portrait(self, name: str, person: int, likeness: float = 1.0, photo: int = 0) -> str:
+        """Make a photograph of one person."""
+        return self.photo(name, (face_at(100, 100, 120), person_vector(person, likeness, photo)))
+
+    def decode(self, source: object) -> Image:
+        if isinstance(source, Image):
+            return source
+        image = self.photos.get(str(source))
+        if image is None:
+            raise ImageDecodeError(f"{source} is no photograph of this world")
+        return image
+
+    def detect(self, image: Image, *, roi: Box | None = None) -> tuple[Detection, ...]:
+        found = [face for face, _ in self.faces[image.digest]]
+        if roi is not None:
+            found = [f for f in found if roi[0] <= f.centre[0] <= roi[2] and roi[1] <= f.centre[1] <= roi[3]]
+        return tuple(found)
+
+    def detect_batch(self, images: Sequence[Image]) -> tuple[tuple[Detection, ...], ...]:
+        return tuple(self.detect(image) for image in images)
+
+    def align(self, image: Image, detections: Sequence[Detection], alignment: Alignment) -> tuple[FaceCrop, ...]:
+        crops = []
+        for detection in detections:
+            if detection.width < 1:
+                raise LowQualityFaceError("the face is a point")
+            vector = next(vector for face, vector in self.faces[image.digest] if face is detection)
+            number = len(self.crops)
+            pixels = np.zeros((alignment.crop_px, alignment.crop_px, 3), dtype=np.uint8)
+            pixels[0, 0] = (number % 256, number // 256 % 256, number // 65536)
+            self.crops[pixels.tobytes()] = vector
+            crops.append(FaceCrop(pixels, detection))
+        return tuple(crops)
+
+    def embed(self, crops: Sequence[FaceCrop]) -> tuple[Template, ...]:
+        self.n_embedded += len(crops)
+        return tuple(Template(self.crops[crop.pixels.tobytes()].astype(np.float32), EMBEDDER) for crop in crops)
+
+
+def make_picture(keep: Keep, source: object, image: Image, detection: Detection) -> KeptPicture | None:
+    """Keep a few bytes that can be recognised."""
+    if keep is Keep.NONE:
+        return None
+    data = f"{keep}:{image.digest}".encode()
+    points = tuple((float(x), float(y)) for x, y in detection.landmarks)
+    return KeptPicture(keep, data, points, detection.box)
+
+
+class World:
+    """A façade over fakes for the networks and the real store and index in a folder."""
+
+    def __init__(self, folder: Path, *, networks: FakeNetworks | None = None, embedder_id: str = EMBEDDER, **index: object) -> None:
+        self.folder = folder
+        self.networks = networks or FakeNetworks()
+        self.store = SqlStore(f"sqlite:///{folder / 'gallery.db'}", create=True)
+        factory = GalleryIndexFactory(embedder_id, DIM, IndexOptions(**index))
+        self.indexes = GalleryIndexes(self.store, factory, embedder_id=embedder_id, folder=folder / "index")
+        nets = self.networks
+        self.pipeline = FacePipeline(nets.decode, nets, nets.align, nets, min_face_px=20)
+        enroll = Enroll(self.store, self.indexes, POINTS, duplicate_fpir=1e-3, mismatch_fmr=1e-2)
+        search = GallerySearch(self.store, self.indexes, default_collection="default")
+        self.faces = FaceSearchService(
+            Services(
+                pipeline=self.pipeline,
+                store=self.store,
+                indexes=self.indexes,
+                points=POINTS,
+                enroll=enroll,
+                enroll_folder=EnrollFolder(self.pipeline, enroll, make_picture),
+                verify=Verify(self.store, POINTS, default_fmr=1e-4),
+                identify=Identify(search, POINTS, default_fpir=1e-2),
+                people=People(self.store, self.indexes, default_collection="default"),
+                exchange=Exchange(self.store, embedder_id=embedder_id),
+                make_picture=make_picture,
+                collection="default",
+                keep=Keep.NONE,
+            )
+        )
+
+    def close(self) -> None:
+        self.faces.close()
