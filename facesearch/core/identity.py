@@ -71,11 +71,13 @@ class Collection:
         collection_id: Never reused.
         name: Unique.
         revision: Number of changes made to its templates; an index says which one it reflects.
+        uid: Random 32 hex digits, different for every collection ever made in any database: what a snapshot is filed under.
     """
 
     collection_id: int
     name: str
     revision: int
+    uid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,7 @@ class ChangeKind(StrEnum):
     ADD = "add"
     REMOVE = "remove"
     MOVE = "move"
+    ERASE = "erase"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +183,7 @@ class GalleryChange:
     Attributes:
         revision: Strictly rising within a collection.
         template_id: The template added, removed, or moved to another identity.
-        kind: What happened.
+        kind: What happened; ``ERASE`` is a removal after which no index may keep the vector in memory or in a snapshot.
     """
 
     revision: int

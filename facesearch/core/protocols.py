@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection as Ids
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -300,8 +301,10 @@ class StoreWriter(StoreReader, Protocol):
         """Delete a collection and everything in it."""
         ...
 
-    def add_identity(self, collection: str, label: str, tags: Iterable[str] = ()) -> Identity:
-        """Make an identity; the collection must exist.
+    def add_identity(
+        self, collection: str, label: str, tags: Iterable[str] = (), *, enrolled_at: datetime | None = None
+    ) -> Identity:
+        """Make an identity; the collection must exist. ``enrolled_at`` (UTC) is now for None; an import passes the original.
 
         Raises:
             LabelTakenError: The label exists in the collection.
@@ -332,10 +335,11 @@ class StoreWriter(StoreReader, Protocol):
         """
         ...
 
-    def remove_identity(self, identity_id: int) -> tuple[int, ...]:
+    def remove_identity(self, identity_id: int, *, erase: bool = False) -> tuple[int, ...]:
         """Delete an identity, its templates, faces and pictures; return the removed template ids.
 
-        Images that no face refers to any more go too. The collection's revision rises by one for each template.
+        Images that no face refers to any more go too. The collection's revision rises by one for each template. With ``erase`` the
+        history says ``ChangeKind.ERASE``, so that every process's index forgets the vectors for good.
         """
         ...
 

@@ -1,0 +1,159 @@
+"""From core values to what a database column holds, and back.
+
+It runs no statement. What comes back is checked as strictly as what goes in: a damaged row is an error, never a wrong match.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesearch.core.arrays import UNIT_NORM_TOLERANCE, Vectors, checked_vector
+from facesearch.core.errors import InputError, TemplateFormatError
+from facesearch.core.face import Box, checked_box
+
+STORED_FLOAT = np.dtype("<f4")
+"""Vectors are stored as little-endian float32 whatever the machine, so that a database can be carried to another."""
+
+
+def encode_vector(vector: NDArray[np.floating]) -> bytes:
+    """Return a vector's bytes: float32, little-endian, ``4 · dim`` of them.
+
+    Raises:
+        TemplateFormatError: Not a finite vector of unit norm.
+    """
+    return checked_vector(vector).astype(STORED_FLOAT, copy=False).tobytes()
+
+
+def decode_vector(data: bytes, *, what: str = "stored template", dim: int | None = None) -> Vectors:
+    """Return the float32 vector of its bytes, shape ``(dim,)``.
+
+    Args:
+        data: What ``encode_vector`` made.
+        what: Name used in messages.
+        dim: The length it must have; None for any.
+
+    Raises:
+        TemplateFormatError: The number of bytes is wrong, or the values are not finite or not of unit norm.
+    """
+    _check_length(len(data), dim, what)
+    return checked_vector(np.frombuffer(data, dtype=STORED_FLOAT).astype(np.float32))
+
+
+def decode_vectors(rows: Sequence[bytes], template_ids: Sequence[int], *, dim: int | None = None) -> Vectors:
+    """Return many vectors at once, as ``decode_vector`` would return each; float32, shape ``(N, dim)``.
+
+    Args:
+        rows: The bytes of each vector.
+        template_ids: Their ids, for messages.
+        dim: The length all must have; None for that of the first.
+
+    Raises:
+        TemplateFormatError: A row cannot be read; names its template.
+    """
+    if not rows:
+        return np.zeros((0, dim or 0), dtype=np.float32)
+    size = len(rows[0]) if dim is None else dim * STORED_FLOAT.itemsize
+    _check_length(size, None, f"stored template {template_ids[0]}")
+    for row, template_id in zip(rows, template_ids, strict=True):
+        if len(row) != size:
+            _check_length(len(row), size // STORED_FLOAT.itemsize, f"stored template {template_id}")
+    vectors = np.frombuffer(b"".join(rows), dtype=STORED_FLOAT).reshape(len(rows), -1).astype(np.float32, copy=False)
+    norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    # Negated so that NaN, which compares false with everything, is refused too.
+    bad = np.flatnonzero(~(np.abs(norms - 1.0) <= UNIT_NORM_TOLERANCE))
+    if bad.size:
+        first = int(bad[0])
+        raise TemplateFormatError(
+            f"stored template {template_ids[first]} has norm {norms[first]:.6g}, a template has unit norm: the database is damaged",
+            template_id=template_ids[first],
+        )
+    return vectors
+
+
+def _check_length(n_bytes: int, dim: int | None, what: str) -> None:
+    if n_bytes == 0 or n_bytes % STORED_FLOAT.itemsize or (dim is not None and n_bytes != dim * STORED_FLOAT.itemsize):
+        wanted = "a positive multiple of 4" if dim is None else f"{dim * STORED_FLOAT.itemsize} ({dim}-d)"
+        raise TemplateFormatError(f"{what} has {n_bytes} bytes, expected {wanted}: the database is damaged", n_bytes=n_bytes)
+
+
+def encode_box(box: Box) -> list[float]:
+    """Return a box as a JSON list ``[x1, y1, x2, y2]``.
+
+    Raises:
+        InputError: Not a box.
+    """
+    return list(checked_box(box))
+
+
+def decode_box(stored: object) -> Box:
+    """Return the box of a JSON list.
+
+    Raises:
+        TemplateFormatError: It is no box.
+    """
+    try:
+        return checked_box(stored)
+    except InputError as exc:
+        raise TemplateFormatError(f"a stored box is damaged: {exc.message}") from exc
+
+
+def encode_landmarks(points: Iterable[Iterable[float]]) -> list[list[float]]:
+    """Return five points as a JSON list of ``[x, y]``; float32 and float64 values come back exactly.
+
+    Raises:
+        InputError: Not five finite points.
+    """
+    try:
+        landmarks = [[float(value) for value in point] for point in points]
+    except (TypeError, ValueError) as exc:
+        raise InputError("landmarks are five points of two numbers") from exc
+    if [len(point) for point in landmarks] != [2] * 5 or not all(math.isfinite(value) for point in landmarks for value in point):
+        raise InputError("landmarks are five finite points of two numbers")
+    return landmarks
+
+
+def decode_landmarks(stored: object) -> tuple[tuple[float, float], ...]:
+    """Return the five points of a JSON list.
+
+    Raises:
+        TemplateFormatError: They are not five finite points.
+    """
+    try:
+        points = encode_landmarks(stored)  # type: ignore[arg-type]
+    except InputError as exc:
+        raise TemplateFormatError(f"stored landmarks are damaged: {exc.message}") from exc
+    return tuple((x, y) for x, y in points)
+
+
+def encode_quality(quality: Mapping[str, float]) -> dict[str, float]:
+    """Return named figures as a JSON object.
+
+    Raises:
+        InputError: A figure is NaN or infinite, which JSON cannot hold.
+    """
+    figures = {str(name): float(value) for name, value in quality.items()}
+    for name, value in figures.items():
+        if not math.isfinite(value):
+            raise InputError(f"quality figure {name!r} is {value}; only finite numbers can be stored", figure=name)
+    return figures
+
+
+def encode_moment(moment: datetime) -> datetime:
+    """Return a moment in UTC.
+
+    Raises:
+        InputError: It has no time zone.
+    """
+    if moment.tzinfo is None:
+        raise InputError(f"the time {moment.isoformat()} has no time zone; times of enrolment are UTC")
+    return moment.astimezone(UTC)
+
+
+def encode_source(source: str) -> str:
+    """Return a file name that every database takes: undecodable bytes of the name and NUL become question marks."""
+    return source.encode("utf-8", "replace").decode("utf-8").replace("\0", "?")
