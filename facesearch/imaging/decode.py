@@ -14,7 +14,7 @@ import threading
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from io import BytesIO
 from typing import Any
 
@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image as PilImage
 
 from facesearch.core.arrays import Pixels, array_digest
-from facesearch.core.errors import ImageDecodeError
+from facesearch.core.errors import ImageDecodeError, ImageTooLargeError
 from facesearch.core.image import Image
 from facesearch.imaging.colour import rgb_from_array, rgb_from_picture
 from facesearch.imaging.headers import FORMATS, declared_size, format_of
@@ -70,7 +70,6 @@ _BROKEN = (
     RuntimeError,
     struct.error,
     zlib.error,
-    PilImage.DecompressionBombError,
 )
 """What Pillow's readers raise on damaged files; each was seen when bytes of valid files were changed, or stands in their source."""
 
@@ -132,6 +131,9 @@ def _decode_bytes(data: bytes, limits: DecodeLimits, name: str) -> Pixels:
             picture: PilImage.Image = reader(BytesIO(data))
         with picture:
             limits.check_pixels(picture.size, name)
+            # Pillow reads a TIFF's metadata again, and applies its own limit of pixels, when it loads the pixels.
+            with _quiet_pillow() if format_name == "TIFF" else nullcontext():
+                picture.load()
             return _upright(picture)
 
 
@@ -177,7 +179,7 @@ def _orientation(picture: PilImage.Image) -> int:
 def _quiet_pillow() -> Iterator[None]:
     """Keep Pillow's warnings about odd metadata to itself: they are no business of a caller who gets a sound picture.
 
-    Filters of warnings belong to the whole process in Python 3.11, hence the lock; only headers are read under it, no pixels.
+    Filters of warnings belong to the whole process in Python 3.11, hence the lock; but for TIFF only headers are read under it.
     """
     with _header_lock, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.|facesearch\.imaging\.")
@@ -191,6 +193,9 @@ def _damaged(name: str, format_name: str) -> Iterator[None]:
         yield
     except ImageDecodeError as exc:
         raise ImageDecodeError(f"{name}: {exc.message}", source=name, **exc.context) from exc
+    except PilImage.DecompressionBombError as exc:
+        # Only TIFF and WebP still meet this: their readers ask Pillow's limit on their own, from 179 megapixels by default.
+        raise ImageTooLargeError(f"{name}: Pillow refuses it (PIL.Image.MAX_IMAGE_PIXELS): {exc}", source=name) from exc
     except MemoryError as exc:
         raise ImageDecodeError(f"{name}: not enough memory to decode it", source=name) from exc
     except _BROKEN as exc:

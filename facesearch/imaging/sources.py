@@ -22,6 +22,8 @@ from facesearch.core.image import Image
 ImageSource: TypeAlias = bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO | PilImage.Image | NDArray[Any] | Image
 """What ``decode_image`` takes: encoded bytes, a path, a file opened in binary mode, a Pillow picture, an array or an ``Image``."""
 
+_READ_BYTES = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class DecodeLimits:
@@ -137,7 +139,8 @@ def _read_stream(stream: BinaryIO, limits: DecodeLimits, name: str) -> bytes:
     parts: list[bytes] = []
     left = limits.max_bytes + 1
     while left > 0:
-        part: object = stream.read(left)
+        # Not all at once: a buffered reader makes room for what it is asked for, whatever the file holds.
+        part: object = stream.read(min(left, _READ_BYTES))
         if not isinstance(part, bytes | bytearray | memoryview):
             raise ImageDecodeError(
                 f"{name} gives {_kind(part)}, not bytes: open the file in binary mode ('rb'), blocking", source=name
