@@ -117,9 +117,7 @@ class EmbedderCard:
         """
         way = "flip" if flip else "single"
         if way not in self.figures:
-            raise OperatingPointError(
-                f"{self.text_path.stem} was published without thresholds for {way} vectors", embedder=self.name
-            )
+            raise OperatingPointError(f"{self.name} was published without thresholds for {way} vectors", embedder=self.name)
         return self.figures[way].operating_points
 
     def text(self) -> str:
@@ -223,9 +221,9 @@ def read_card(path: Path) -> EmbedderCard:
             backbone=check_backbone(str(fields.get("backbone", "mobilenet"))),
             licence=str(fields.get("licence") or _licence(text_path)),
             figures={
-                way: _figures(fields["lfw"][way], _embedder_id(name, sha256, flip=way == "flip"))
-                for way in ("single", "flip")
-                if way in fields["lfw"]
+                way: _figures(measured, _embedder_id(name, sha256, flip=way == "flip"))
+                for way, measured in fields["lfw"].items()
+                if way in ("single", "flip")
             },
             weights_path=path.with_suffix(".safetensors"),
             text_path=text_path,
