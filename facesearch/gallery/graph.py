@@ -22,7 +22,7 @@ from facesearch.gallery.table import Rows
 GROWTH = 1.5
 """Factor by which hnswlib's memory grows when it is exhausted."""
 
-PARALLEL_FROM = 512
+PARALLEL_FROM = 200
 """Additions from which several threads are used; smaller ones use one, so that the same history builds the same graph."""
 
 SEED = 20_161
