@@ -65,11 +65,11 @@ def person_vector(person: int, likeness: float = 1.0, photo: int = 0) -> np.ndar
 class FakeNetworks:
     """Decoder, detector, aligner and embedder that look everything up."""
 
-    embedder_id = EMBEDDER
     dim = DIM
     alignment = Alignment("fake-8", 8, LANDMARKS / 100 * 8)
 
-    def __init__(self) -> None:
+    def __init__(self, embedder_id: str = EMBEDDER) -> None:
+        self.embedder_id = embedder_id
         self.photos: dict[str, Image] = {}
         self.faces: dict[str, tuple[tuple[Detection, np.ndarray], ...]] = {}
         self.crops: dict[bytes, np.ndarray] = {}
@@ -120,7 +120,7 @@ class FakeNetworks:
 
     def embed(self, crops: Sequence[FaceCrop]) -> tuple[Template, ...]:
         self.n_embedded += len(crops)
-        return tuple(Template(self.crops[crop.pixels.tobytes()].astype(np.float32), EMBEDDER) for crop in crops)
+        return tuple(Template(self.crops[crop.pixels.tobytes()].astype(np.float32), self.embedder_id) for crop in crops)
 
 
 def make_picture(keep: Keep, source: object, image: Image, detection: Detection) -> KeptPicture | None:
@@ -135,9 +135,10 @@ def make_picture(keep: Keep, source: object, image: Image, detection: Detection)
 class World:
     """A façade over fakes for the networks and the real store and index in a folder."""
 
-    def __init__(self, folder: Path, *, networks: FakeNetworks | None = None, embedder_id: str = EMBEDDER, **index: object) -> None:
+    def __init__(self, folder: Path, *, networks: FakeNetworks | None = None, **index: object) -> None:
         self.folder = folder
         self.networks = networks or FakeNetworks()
+        embedder_id = self.networks.embedder_id
         self.store = SqlStore(f"sqlite:///{folder / 'gallery.db'}", create=True)
         factory = GalleryIndexFactory(embedder_id, DIM, IndexOptions(**index))
         self.indexes = GalleryIndexes(self.store, factory, embedder_id=embedder_id, folder=folder / "index")

@@ -147,7 +147,7 @@ class FaceSearchService:
         """
         services = self._services
         kept = self._keep(keep)
-        found = services.pipeline.face(self._source(photo, kept), face, roi=roi)
+        found = services.pipeline.face(photo, face, roi=roi)
         picture = services.make_picture(kept, photo, found.image, found.detection)
         checks = EnrollmentChecks(new=new, allow_mismatch=allow_mismatch, allow_duplicate=allow_duplicate)
         return services.enroll(
@@ -181,7 +181,7 @@ class FaceSearchService:
         """
         services = self._services
         kept = self._keep(keep)
-        faces = services.pipeline.faces(self._source(photo, kept), roi=roi)
+        faces = services.pipeline.faces(photo, roi=roi)
         if len(labels) != len(faces):
             boxes = [[round(value, 1) for value in one.detection.box] for one in faces]
             raise InputError(f"{len(faces)} faces were found, {len(labels)} labels given; boxes: {boxes}", boxes=boxes)
@@ -359,9 +359,3 @@ class FaceSearchService:
             return Keep(keep)
         except ValueError as exc:
             raise InputError(f"keep must be one of {', '.join(Keep)}, not {keep!r}") from exc
-
-    @staticmethod
-    def _source(photo: ImageSource, keep: Keep) -> ImageSource:
-        if keep is Keep.PHOTO and hasattr(photo, "read"):
-            raise InputError("keep='photo' needs a path, bytes or an array: a file object can be read only once")
-        return photo

@@ -7,6 +7,7 @@ rebuilt, whichever is needed, whenever it is asked for. It decides nothing.
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from facesearch.core.errors import (
     IncompatibleTemplatesError,
     UnknownCollectionError,
 )
-from facesearch.core.identity import Collection, GalleryChange
+from facesearch.core.identity import ChangeKind, Collection, GalleryChange
 from facesearch.core.protocols import GalleryIndex, IdentityStore, IndexFactory, StoreReader
 
 SNAPSHOT_LAG_SHARE = 0.02
@@ -30,6 +31,9 @@ SNAPSHOT_LAG_MIN = 64
 
 HISTORY_KEPT = 10_000
 """Changes kept behind the newest snapshot, for processes that run with an older index in memory."""
+
+SAVE_TRIES = 5
+"""Times a snapshot is written while other processes keep erasing people."""
 
 _log = logging.getLogger("facesearch")
 
@@ -104,7 +108,7 @@ class GalleryIndexes:
                 self._require_embedder(reader, collection)
                 index = self._loaded(slot, collection)
             if index is None or index.revision < collection.revision:
-                index = self._caught_up(reader, collection, index)
+                index = self._caught_up(reader, collection, index, slot)
             slot.index = index
             return collection, index
 
@@ -144,35 +148,60 @@ class GalleryIndexes:
                 index.save(self._place(collection))
                 slot.saved_revision = index.revision
 
+    def forget(self, collection: Collection) -> None:
+        """Drop the index and every snapshot of a collection that was deleted.
+
+        Raises:
+            FileWriteError: A snapshot could not be deleted.
+        """
+        with self._guard:
+            self._slots.pop(collection.uid, None)
+        if self._folder is None:
+            return
+        for snapshot in self._folder.glob(f"{collection.uid}-*"):
+            try:
+                shutil.rmtree(snapshot)
+            except OSError as exc:
+                raise FileWriteError(
+                    f"the index snapshot {snapshot} cannot be deleted: {exc.strerror}", path=str(snapshot)
+                ) from exc
+
     def save(self) -> None:
         """Write the snapshots that lag behind far enough, and forget history that no snapshot needs.
 
         A snapshot that cannot be written costs the next start some time and nothing else: it is logged as a warning.
         """
-        if self._folder is None:
+        if self._folder is None or not self._slots:
             return
         with self._store.reading() as reader:
             collections = reader.collections()
         for collection in collections:
             slot = self._slots.get(collection.uid)
-            if slot is None:
+            if slot is None or slot.index is None or not self._lags(slot, slot.index):
                 continue
-            with slot.lock:
-                if slot.index is None or not self._lags(slot, slot.index):
-                    continue
-                try:
-                    slot.index.save(self._place(collection))
-                except FileWriteError as exc:
-                    _log.warning("the index snapshot was not written, the next start will take longer: %s", exc)
-                    continue
-                slot.saved_revision = slot.index.revision
-            self._prune(collection, slot.saved_revision)
+            try:
+                revision = self._saved(collection)
+            except FileWriteError as exc:
+                _log.warning("the index snapshot was not written, the next start will take longer: %s", exc)
+                continue
+            if revision > HISTORY_KEPT:
+                with self._store.writing() as writer:
+                    writer.prune_changes(collection.name, revision - HISTORY_KEPT)
 
-    def _prune(self, collection: Collection, revision: int) -> None:
-        if revision <= HISTORY_KEPT:
-            return
-        with self._store.writing() as writer:
-            writer.prune_changes(collection.name, revision - HISTORY_KEPT)
+    def _saved(self, collection: Collection) -> int:
+        """Catch up and write the snapshot, again where another process erased somebody meanwhile: it may not bring them back."""
+        for _ in range(SAVE_TRIES):
+            with self._store.reading() as reader:
+                _, index = self.synced(reader, collection.name)
+            slot = self._slot(collection)
+            with slot.lock:
+                index.save(self._place(collection))
+                slot.saved_revision = index.revision
+            with self._store.reading() as reader:
+                later = reader.changes_since(collection.name, index.revision)
+            if later is not None and all(change.kind is not ChangeKind.ERASE for change in later):
+                break
+        return index.revision
 
     def _slot(self, collection: Collection) -> _Slot:
         with self._guard:
@@ -208,13 +237,18 @@ class GalleryIndexes:
         slot.saved_revision = index.revision
         return index
 
-    def _caught_up(self, reader: StoreReader, collection: Collection, index: GalleryIndex | None) -> GalleryIndex:
+    def _caught_up(
+        self, reader: StoreReader, collection: Collection, index: GalleryIndex | None, slot: _Slot
+    ) -> GalleryIndex:
         if index is None:
             return self._built(reader, collection)
         changes = reader.changes_since(collection.name, index.revision)
         if changes is None:
             return self._built(reader, collection)
         self._apply(reader, index, changes, collection.revision)
+        if any(change.kind is ChangeKind.ERASE for change in changes):
+            index.purge()
+            slot.saved_revision = None  # the snapshot on disk may still hold the vectors: write it anew
         if not self._factory.fits(index, len(index)):
             return self._built(reader, collection)
         return index
@@ -225,7 +259,10 @@ class GalleryIndexes:
         touched = {change.template_id for change in changes}
         present = reader.template_batch(touched, self._embedder_id)
         index.remove(touched.difference(present.template_ids.tolist()), revision=index.revision)
-        index.add(present, revision=revision)
+        if len(present):
+            index.add(present, revision=revision)
+        else:
+            index.advance(revision)
 
     def _built(self, reader: StoreReader, collection: Collection) -> GalleryIndex:
         _, expected = reader.counts(collection.name, self._embedder_id)

@@ -148,9 +148,9 @@ def test_score_and_distance_agree():
 
 def test_templates_of_two_embedders_or_lengths_cannot_be_compared():
     a = Template(normalised(np.ones(4)), "a@0")
-    with pytest.raises(IncompatibleTemplatesError, match="b@0.*a@0"):
+    with pytest.raises(IncompatibleTemplatesError, match=r"b@0.*a@0"):
         compare(a, Template(normalised(np.ones(4)), "b@0"))
-    with pytest.raises(IncompatibleTemplatesError, match="4-d.*8-d"):
+    with pytest.raises(IncompatibleTemplatesError, match=r"4-d.*8-d"):
         compare(a, Template(normalised(np.ones(8)), "a@0"))
 
 

@@ -1,0 +1,171 @@
+"""One collection as one file: exact round trips, and damage that is noticed."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from facesearch.core.errors import (
+    FaceSearchError,
+    FileWriteError,
+    GalleryFormatError,
+    IncompatibleTemplatesError,
+    InputError,
+    LabelTakenError,
+    UnknownCollectionError,
+)
+from tests.world import FakeNetworks, World
+
+
+def filled(folder: Path) -> World:
+    folder.mkdir(parents=True, exist_ok=True)
+    world = World(folder)
+    for person, label in enumerate(["Ada", "Łódź 🚀", "a/b"]):
+        for photo in range(person + 1):
+            name = world.networks.portrait(f"{person} {photo}", person, 0.9, photo=photo)
+            world.faces.enroll(name, label, tags=["x", str(person)], keep="crop" if photo else "none")
+    return world
+
+
+@pytest.fixture
+def exported(tmp_path: Path):
+    world = filled(tmp_path / "source")
+    file = tmp_path / "people.facesearch"
+    summary = world.faces.export_collection(file)
+    assert (summary.n_identities, summary.n_templates, summary.n_pictures) == (3, 6, 3)
+    yield world, file
+    world.close()
+
+
+def test_a_round_trip_is_exact(exported, tmp_path: Path):
+    source, file = exported
+    (tmp_path / "target").mkdir()
+    target = World(tmp_path / "target", networks=source.networks)
+    summary = target.faces.import_collection(file)
+    assert (summary.collection, summary.n_identities, summary.n_templates, summary.n_pictures) == ("default", 3, 6, 3)
+    again = tmp_path / "again.facesearch"
+    target.faces.export_collection(again)
+    assert again.read_bytes() == file.read_bytes()
+    for before, after in zip(source.faces.list(), target.faces.list(), strict=True):
+        assert (before.label, before.tags, before.enrolled_at) == (after.label, after.tags, after.enrolled_at)
+        old, new = source.faces.show(before.label).templates, target.faces.show(after.label).templates
+        assert len(old) == len(new) > 0
+        for a, b in zip(old, new, strict=True):
+            assert np.array_equal(a.template.vector, b.template.vector)
+            assert a.provenance.image_digest == b.provenance.image_digest
+            assert a.provenance.detection.box == b.provenance.detection.box
+            assert np.array_equal(a.provenance.detection.landmarks, b.provenance.detection.landmarks)
+            assert dict(a.provenance.quality) == dict(b.provenance.quality)
+            assert source.faces.picture(a.template_id) == target.faces.picture(b.template_id)
+    probe = source.networks.portrait("probe", 2)
+    assert target.faces.identify(probe)[0].label == "a/b"
+    target.close()
+
+
+def test_an_import_may_have_another_name(exported):
+    world, file = exported
+    world.faces.import_collection(file, collection="copy")
+    assert [one.collection.name for one in world.faces.collections()] == ["copy", "default"]
+
+
+def test_labels_that_exist_are_refused_and_nothing_is_imported(exported):
+    world, file = exported
+    with pytest.raises(LabelTakenError):
+        world.faces.import_collection(file)
+    assert [one.n_templates for one in world.faces.collections()] == [6]
+
+
+def test_templates_of_another_embedder_are_refused(exported, tmp_path: Path):
+    _, file = exported
+    (tmp_path / "other").mkdir()
+    other = World(tmp_path / "other", networks=FakeNetworks("newer@222222222222"))
+    with pytest.raises(IncompatibleTemplatesError, match=r"fake@000000000000.*newer@222222222222"):
+        other.faces.import_collection(file)
+    assert other.faces.collections() == ()
+    other.close()
+
+
+def test_what_cannot_be_read_or_written(exported, tmp_path: Path):
+    world, file = exported
+    with pytest.raises(InputError, match="no file"):
+        world.faces.import_collection(tmp_path / "missing")
+    with pytest.raises(InputError, match="cannot be read"):
+        world.faces.import_collection(tmp_path)
+    with pytest.raises(FileWriteError, match="cannot be written"):
+        world.faces.export_collection(tmp_path / "missing" / "x.facesearch")
+    with pytest.raises(UnknownCollectionError):
+        world.faces.export_collection(tmp_path / "x.facesearch", collection="nobody")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["people.facesearch", "source"]
+    assert file.exists()
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_any_flipped_byte_or_cut_is_noticed_or_harmless(exported, data: st.DataObject):
+    world, file = exported
+    content = bytearray(file.read_bytes())
+    if data.draw(st.booleans()):
+        content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    else:
+        del content[data.draw(st.integers(0, len(content) - 1)) :]
+    damaged = file.with_name("damaged")
+    damaged.write_bytes(content)
+    name = f"c{data.draw(st.integers(0, 10**9))}"
+    try:
+        world.faces.import_collection(damaged, collection=name)
+    except FaceSearchError as exc:
+        assert isinstance(exc, GalleryFormatError), exc
+        assert all(one.collection.name != name for one in world.faces.collections())
+    else:
+        # Bytes of the archive's own bookkeeping (times, attributes) carry nothing: then everything arrived unharmed.
+        copy = file.with_name("copy")
+        world.faces.export_collection(copy, collection=name)
+        assert parts_of(copy, name) == parts_of(file, "default")
+    for one in world.faces.collections():
+        if one.collection.name != "default":
+            world.faces.remove_collection(one.collection.name)
+
+
+def parts_of(file: Path, name: str) -> dict[str, bytes]:
+    with zipfile.ZipFile(file) as archive:
+        parts = {part: archive.read(part) for part in archive.namelist() if part != "manifest.json"}
+        assert json.loads(archive.read("manifest.json"))["collection"] == name
+    return parts
+
+
+def rewritten(file: Path, **changes: object) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(file) as old, zipfile.ZipFile(stream, "w") as new:
+        for part in old.namelist():
+            content = old.read(part)
+            if part == "manifest.json":
+                content = json.dumps({**json.loads(content), **changes}).encode()
+            new.writestr(part, content)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"version": 2}, "format version 2, this release reads 1"),
+        ({"format": "other"}, "no exported collection"),
+        ({"n_templates": 7}, "names 7 templates"),
+        ({"sha256": {}}, "damaged"),
+        ({"dims": [63]}, "damaged"),
+        ({"embedders": ["fake@000000000000"], "dims": "x"}, "damaged"),
+    ],
+)
+def test_a_manifest_that_lies_is_refused(exported, changes: dict, problem: str):
+    world, file = exported
+    lying = file.with_name("lying")
+    lying.write_bytes(rewritten(file, **changes))
+    with pytest.raises(GalleryFormatError, match=problem):
+        world.faces.import_collection(lying, collection="copy")
+    assert [one.collection.name for one in world.faces.collections()] == ["default"]
