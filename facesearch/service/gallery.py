@@ -177,7 +177,7 @@ class GalleryIndexes:
             collections = reader.collections()
         for collection in collections:
             slot = self._slots.get(collection.uid)
-            if slot is None or slot.index is None or not self._lags(slot, slot.index):
+            if slot is None or slot.index is None or not self._lags(slot, slot.index, collection.revision):
                 continue
             try:
                 revision = self._saved(collection)
@@ -237,9 +237,7 @@ class GalleryIndexes:
         slot.saved_revision = index.revision
         return index
 
-    def _caught_up(
-        self, reader: StoreReader, collection: Collection, index: GalleryIndex | None, slot: _Slot
-    ) -> GalleryIndex:
+    def _caught_up(self, reader: StoreReader, collection: Collection, index: GalleryIndex | None, slot: _Slot) -> GalleryIndex:
         if index is None:
             return self._built(reader, collection)
         changes = reader.changes_since(collection.name, index.revision)
@@ -274,10 +272,10 @@ class GalleryIndexes:
             raise GalleryStaleError(f"{len(index)} of {expected} templates of collection {collection.name!r} could be indexed")
         return index
 
-    def _lags(self, slot: _Slot, index: GalleryIndex) -> bool:
+    def _lags(self, slot: _Slot, index: GalleryIndex, revision: int) -> bool:
         if slot.saved_revision is None:
             return len(index) > 0
-        return index.revision - slot.saved_revision >= max(SNAPSHOT_LAG_MIN, SNAPSHOT_LAG_SHARE * len(index))
+        return revision - slot.saved_revision >= max(SNAPSHOT_LAG_MIN, SNAPSHOT_LAG_SHARE * len(index))
 
 
 def collection_or_none(reader: StoreReader, name: str, *, default: str) -> Collection | None:

@@ -34,7 +34,12 @@ def labels(world: World) -> list[str]:
 
 def test_a_new_label_makes_a_person(world: World):
     done = world.faces.enroll(world.networks.portrait("a1", 0), "Ada", tags=["crew"])
-    assert (done.identity.label, done.identity.tags, done.is_new_identity, done.possible_duplicate) == ("Ada", ("crew",), True, None)
+    assert (done.identity.label, done.identity.tags, done.is_new_identity, done.possible_duplicate) == (
+        "Ada",
+        ("crew",),
+        True,
+        None,
+    )
     shown = world.faces.show("Ada")
     assert [one.template_id for one in shown.templates] == [done.template.template_id]
     origin = shown.templates[0].provenance
@@ -106,9 +111,7 @@ def test_the_duplicate_threshold_follows_the_rate(world: World):
         world.faces.enroll(world.networks.portrait("c1", 0, 0.5, photo=3), "Joe")
 
 
-@pytest.mark.parametrize(
-    ("choice", "label"), [("largest", "big"), ("central", "middle"), (0, "sure"), (1, "big"), (2, "middle")]
-)
+@pytest.mark.parametrize(("choice", "label"), [("largest", "big"), ("central", "middle"), (0, "sure"), (1, "big"), (2, "middle")])
 def test_which_face_is_meant(world: World, choice: object, label: str):
     people = {"big": 0, "middle": 1, "sure": 2}
     photo = world.networks.photo(

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from facesearch.core.errors import (
-    FaceSearchError,
     FileWriteError,
     GalleryFormatError,
     IncompatibleTemplatesError,
@@ -120,8 +119,7 @@ def test_any_flipped_byte_or_cut_is_noticed_or_harmless(exported, data: st.DataO
     name = f"c{data.draw(st.integers(0, 10**9))}"
     try:
         world.faces.import_collection(damaged, collection=name)
-    except FaceSearchError as exc:
-        assert isinstance(exc, GalleryFormatError), exc
+    except GalleryFormatError:
         assert all(one.collection.name != name for one in world.faces.collections())
     else:
         # Bytes of the archive's own bookkeeping (times, attributes) carry nothing: then everything arrived unharmed.
