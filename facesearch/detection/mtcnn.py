@@ -34,7 +34,8 @@ class DetectorSettings:
     """What the detector looks for.
 
     Attributes:
-        min_face_px: Side of the smallest face in pixels of the photograph, at least 6. The time taken falls with its square.
+        min_face_px: Side of the smallest face searched for, in pixels of the photograph, at least 6. The time taken falls with its
+            square. The networks correct sizes, so a face found may be somewhat smaller.
         scale_factor: Ratio of each scale searched to the one before, in (0, 1); nearer 1 is slower and finds slightly more.
         thresholds: Scores in [0, 1] that a face must reach in the three stages: fewer false faces, and fewer faces, the higher.
         max_faces: Return at most so many faces, those of highest score; None returns all.

@@ -1,8 +1,8 @@
 """Photographs at falling scales, laid out on a few canvases of similar size for the P-Net.
 
 A whole pyramid of levels would mean a network run for each, every one of another shape. Instead each level is cut into tiles that
-overlap by what a cell of the P-Net sees, and tiles of all levels are packed onto canvases: few runs, few shapes, bounded memory, and
-small enough that the network's first layers stay in the processor's cache. It plans; resampling is ``sampling``'s work.
+overlap by what a cell of the P-Net sees, and tiles of all levels are packed onto canvases: few runs, few shapes, bounded memory,
+and small enough that the first layers stay in the cache of the processor. It plans; resampling is the work of ``sampling``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Area-averaged resampling of any rectangle of a photograph, through a table of running sums.
 
-Each output pixel is the plain mean of the input pixels it touches ("adaptive average pooling"), as in facenet-pytorch, whose weights
-these are; OpenCV's area interpolation weights border pixels by their share and gives other values. With running sums (Crow 1984,
-"Summed-area tables for texture mapping") the cost depends on the output's size only. No colour or value range is changed.
+Each output pixel is the plain mean of the input pixels it touches ("adaptive average pooling"), as in facenet-pytorch, where the
+weights come from; OpenCV gives border pixels a share and so other values. With running sums (Crow 1984, "Summed-area tables for
+texture mapping") the cost depends on the size of the output only. No colour or value range is changed.
 """
 
 from __future__ import annotations
