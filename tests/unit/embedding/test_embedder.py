@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facesearch.core.errors import CheckpointDigestError, InputError, ModelError, SettingsError, UnknownEmbedderError
@@ -68,6 +68,7 @@ def test_vectors_in_order_with_the_embedders_id():
     assert (embedder.dim, embedder.alignment.name, embedder.alignment.crop_px) == (128, "arcface-112", 112)
 
 
+@settings(max_examples=30, deadline=None)
 @given(n=st.integers(1, 9), batch_size=st.integers(1, 7))
 def test_flip_averaging_is_the_normalised_mean_of_both_views(n, batch_size):
     crops = random_crops(n)
