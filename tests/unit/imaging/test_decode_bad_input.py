@@ -10,6 +10,7 @@ import sys
 import tracemalloc
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ from facesearch.core.errors import ImageDecodeError, ImageTooLargeError, InputEr
 from facesearch.core.image import Image
 from facesearch.imaging.decode import DecodeLimits, decode_image
 from facesearch.imaging.headers import declared_size, format_of
+
+ROOT = Path(__file__).resolve().parents[3]
 
 SMALL_BYTES = 1_000_000
 """More than any header needs, far less than a picture of 50,000×50,000 pixels."""
@@ -201,10 +204,9 @@ def test_any_bytes_behind_a_signature_are_an_input_error_or_a_picture(tail, name
     data = _SAMPLES[name][:keep] + tail
     try:
         image = decode_image(data, limits=DecodeLimits(max_pixels=100_000))
-    except InputError as exc:
-        assert str(exc)
-    else:
-        assert isinstance(image, Image)
+    except InputError:
+        return
+    assert isinstance(image, Image)
 
 
 _SAMPLES = {name: sample(name) for name in FORMATS}
@@ -230,7 +232,7 @@ def test_nothing_is_written_to_stderr(tmp_path):
         "        print('refused')\n"
     )
     paths = [str(tmp_path / str(number)) for number in range(len(cases))]
-    done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.split() == ["decoded", "decoded", "refused", "refused", "refused"]
     assert done.stderr == ""
 
@@ -310,7 +312,7 @@ def test_bombs_allocate_nothing_outside_python_either(tmp_path):
         "        print('too large')\n"
     )
     paths = [str(tmp_path / str(number)) for number in range(3)]
-    done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.stdout.split("\n")[:3] == ["too large"] * 3, done.stderr
 
 
