@@ -21,7 +21,7 @@ from facesearch.gallery.graph import Graph
 from facesearch.gallery.locks import ReadWriteLock
 from facesearch.gallery.options import IndexOptions
 from facesearch.gallery.snapshot import GraphFile, Snapshot, write_snapshot
-from facesearch.gallery.table import TemplateTable
+from facesearch.gallery.table import Rows, TemplateTable
 
 MAX_CHURN = 0.25
 """Share of rows removed or replaced since the graph was built past which it is rebuilt: links around them decay."""
@@ -117,9 +117,10 @@ class HnswIndex:
         """
         with self._changes:
             self._table.checked(batch)
+            order = _shuffled(len(batch))
             step = len(batch) if not len(self._table) else CHUNK
             for start in range(0, len(batch), max(1, step)):
-                self._add_part(_part(batch, slice(start, start + step)))
+                self._add_part(_part(batch, order[start : start + step]))
             self._rebuild_if_worn()
             with self._lock.writing:
                 self._revision = revision
@@ -219,8 +220,8 @@ class HnswIndex:
     def purge(self) -> None:
         """Forget removed templates for good.
 
-        hnswlib keeps what it removes. A few copies are overwritten in place by random directions, many are left behind by a rebuild;
-        searches go on in both cases.
+        hnswlib keeps what it removes. A few copies are overwritten in place by random directions, many are left behind by a
+        rebuild; searches go on in both cases.
         """
         with self._changes:
             if len(self._unpurged) * OVERWRITE_COST > self._table.n_rows:
@@ -268,7 +269,8 @@ class HnswIndex:
         """Build a graph beside the one in use and exchange them; the caller holds ``_changes``."""
         table = self._table.compacted()
         graph = Graph.empty(table.dim, len(table), self._options)
-        graph.add(np.arange(table.n_rows, dtype=np.int64), table.columns[2])
+        rows = _shuffled(table.n_rows)
+        graph.add(rows, table.columns[2][rows])
         with self._lock.writing:
             self._table, self._graph, self._churn, self._unpurged = table, graph, 0, set()
 
@@ -313,6 +315,15 @@ class HnswIndex:
         return tuple(self._search_among(probe, k, among) for probe in probes)
 
 
-def _part(batch: TemplateBatch, part: slice) -> TemplateBatch:
+def _shuffled(n: int) -> Rows:
+    """Return 0 … n − 1 in an order that is random but the same each time.
+
+    Added person by person, a hundred near-identical photographs of each (cosine 0.999) link to one another only, and one person in
+    thirty cannot be reached from the rest of the graph (measured at 20,000 templates); in random order every one can.
+    """
+    return np.random.default_rng(n).permutation(n).astype(np.int64)
+
+
+def _part(batch: TemplateBatch, part: Rows) -> TemplateBatch:
     """Return some rows of a batch."""
     return TemplateBatch(batch.template_ids[part], batch.identity_ids[part], batch.vectors[part], batch.embedder_id)
