@@ -1,20 +1,21 @@
 """Encoded photographs, Pillow pictures and arrays as upright RGB images.
 
-Only Pillow decodes: OpenCV writes its complaints about damaged files to stderr, and is no faster once Pillow's pixels are copied
-in strips. Only formats that need no other program are read. No colour profile is applied, and of an animation the first frame is
-taken.
+Only Pillow decodes: OpenCV returns damaged JPEGs without an error and writes its complaints to stderr, where nobody can catch them;
+that costs about 15 ms on a 12-megapixel JPEG. Only formats that need no other program are read. No colour profile is applied, and
+of an animation the first frame is taken.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib
+import re
 import struct
 import threading
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from typing import Any
 
@@ -57,6 +58,7 @@ _TURN: dict[int, Callable[[Any], Any]] = {
 """What makes a picture of each EXIF orientation upright (EXIF 2.32, tag 0x0112)."""
 
 _EXIF_ORIENTATION = 0x0112
+_HEIC = re.compile(rb"....ftyp(?:hei[cxms]|hev[cxms])", re.DOTALL)
 _BROKEN = (
     OSError,
     SyntaxError,
@@ -148,11 +150,13 @@ def _reader(format_name: str, name: str) -> Any:
 
 def _first_look(data: bytes) -> str:
     """Say in plain words what bytes that are no picture look like."""
+    if _HEIC.match(data):
+        return "it is an HEIC photograph, which needs to be saved as JPEG first"
     head = data[:512]
-    if b"\0" not in head:
-        # A multi-byte character may be cut at the end of the head.
-        with suppress(UnicodeDecodeError):
-            return f"it holds text ({head[:-3].decode('utf-8')[:24]!r}…)" if len(head) > 3 else f"it holds only {head!r}"
+    text = head.decode("utf-8", errors="ignore")
+    # The head may end within a character of up to four bytes.
+    if b"\0" not in head and len(text.encode()) >= len(head) - 3 and len(head) > 3:
+        return f"it holds text ({text[:24]!r}…)"
     return f"it begins with the bytes {head[:8].hex(' ')}"
 
 

@@ -109,6 +109,17 @@ def test_other_things_are_refused_with_what_is_expected(source):
         decode_image(source)
 
 
+@pytest.mark.parametrize("text", ["a" * 511 + "é", "日本語" * 400, "<svg xmlns='http://www.w3.org/2000/svg'/>"])
+def test_any_text_is_called_text(text):
+    with pytest.raises(ImageDecodeError, match="it holds text"):
+        decode_image(text.encode())
+
+
+def test_a_telephones_heic_says_what_to_do():
+    with pytest.raises(ImageDecodeError, match="HEIC photograph, which needs to be saved as JPEG"):
+        decode_image(b"\0\0\0\x24ftypheic" + bytes(40))
+
+
 def test_unknown_bytes_are_shown():
     with pytest.raises(ImageDecodeError, match="begins with the bytes 00 01 02"):
         decode_image(bytes(range(200)))
