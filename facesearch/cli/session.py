@@ -1,0 +1,126 @@
+"""What one command line works with: its settings and the way to the library.
+
+It opens nothing itself: settings are built, and the library imported, by the first command that needs them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from facesearch.core.errors import InputError
+
+if TYPE_CHECKING:
+    from facesearch.bootstrap import Parts
+    from facesearch.core.image import Image
+    from facesearch.service.evaluate_lfw import LfwEvaluation
+    from facesearch.service.facade import FaceSearchService
+    from facesearch.settings import Settings
+
+STDIN = "-"
+"""The name of a photograph that is read from standard input."""
+
+
+class Library:
+    """The way from settings to the library's objects, imported when first asked for."""
+
+    def parts(self, settings: Settings) -> Parts:
+        """Return the objects of these settings."""
+        from facesearch.bootstrap import Parts
+
+        return Parts(settings)
+
+    def service(self, settings: Settings) -> FaceSearchService:
+        """Return the library's front."""
+        from facesearch.bootstrap import FaceSearch
+
+        return FaceSearch(settings=settings)
+
+    def decode(self, settings: Settings, photo: str | bytes) -> Image:
+        """Return a decoded photograph."""
+        return self.parts(settings).decode(photo)
+
+    def evaluate_lfw(
+        self, settings: Settings, images: Path, pairs: Path, *, on_progress: Callable[[int, int], None]
+    ) -> LfwEvaluation:
+        """Run the LFW protocol."""
+        return self.parts(settings).evaluate_lfw(images, pairs, on_progress=on_progress)
+
+
+@dataclass
+class Session:
+    """One command line.
+
+    Attributes:
+        library: The way to the library.
+        overrides: Settings given as options.
+        config: Settings file given as an option.
+    """
+
+    library: Library = field(default_factory=Library)
+    overrides: dict[str, Any] = field(default_factory=dict)
+    config: Path | None = None
+    _has_read_stdin: bool = False
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings: defaults < file < environment < options.
+
+        Raises:
+            SettingsError: One of them is wrong.
+        """
+        from facesearch.settings import CONFIG_VARIABLE, Settings
+
+        if self.config is None:
+            return Settings(**self.overrides)
+        before = os.environ.get(CONFIG_VARIABLE)
+        os.environ[CONFIG_VARIABLE] = str(self.config)
+        try:
+            return Settings(**self.overrides)
+        finally:
+            if before is None:
+                del os.environ[CONFIG_VARIABLE]
+            else:
+                os.environ[CONFIG_VARIABLE] = before
+
+    @property
+    def collection(self) -> str:
+        """The collection that the command works on."""
+        return self.settings.collection
+
+    def service(self) -> FaceSearchService:
+        """Return the library's front; a context manager."""
+        return self.library.service(self.settings)
+
+    def photo(self, name: str) -> str | bytes:
+        """Return a photograph to hand on: its path, or the bytes of standard input for ``-``.
+
+        Raises:
+            InputError: Standard input was asked for twice.
+        """
+        if name != STDIN:
+            return name
+        if self._has_read_stdin:
+            raise InputError("standard input (-) can be read only once: name a file for the other photograph")
+        self._has_read_stdin = True
+        # One byte past the limit is enough for the decoder to refuse it with its own message.
+        return sys.stdin.buffer.read(self.settings.max_image_bytes + 1)
+
+    def decode(self, name: str) -> Image:
+        """Return a decoded photograph."""
+        return self.library.decode(self.settings, self.photo(name))
+
+
+def session_of(context: typer.Context) -> Session:
+    """Return the session of a command."""
+    session = context.obj
+    if not isinstance(session, Session):
+        raise TypeError("the app is run through facesearch.cli.main.execute, which makes the session")
+    return session

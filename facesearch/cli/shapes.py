@@ -1,0 +1,182 @@
+"""The shapes of JSON answers: plain values made from the library's.
+
+They are an interface: ``docs/cli.md`` describes them, and a name once given stays. Rates lie in [0, 1], boxes are
+``[x1, y1, x2, y2]`` in pixels of the upright photograph, times are UTC in ISO 8601, and no vector is ever among them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from facesearch.core.decision import Candidate, Identification, OperatingPoint, Verification
+    from facesearch.core.errors import FaceSearchError
+    from facesearch.core.face import Detection
+    from facesearch.core.identity import EnrolledTemplate, Identity, KeptPicture
+    from facesearch.service.enroll import Enrollment
+    from facesearch.service.enroll_folder import FileOutcome
+    from facesearch.service.gallery import IndexStatus
+    from facesearch.service.people import CollectionSummary
+
+Shape = dict[str, Any]
+
+_PIXEL_DIGITS = 2
+"""Digits behind a pixel's point. Scores and thresholds are not rounded: ``score >= threshold`` can be repeated from an answer."""
+
+
+def detection_shape(detection: Detection) -> Shape:
+    """Return a face: ``box``, ``landmarks`` (five ``[x, y]``), ``detection_score``."""
+    return {
+        "box": [round(value, _PIXEL_DIGITS) for value in detection.box],
+        "landmarks": [[round(value, _PIXEL_DIGITS) for value in point] for point in detection.landmarks.tolist()],
+        "detection_score": detection.score,
+    }
+
+
+def operating_point_shape(point: OperatingPoint) -> Shape:
+    """Return what an answer was decided at."""
+    return {
+        "threshold": point.threshold,
+        "fmr": point.fmr,
+        "n_non_mated": point.n_non_mated,
+        "embedder_id": point.embedder_id,
+    }
+
+
+def verification_shape(verification: Verification) -> Shape:
+    """Return a 1:1 answer."""
+    return {
+        "is_match": verification.is_match,
+        "score": verification.score,
+        "squared_distance": verification.squared_distance,
+        **operating_point_shape(verification.operating_point),
+        "fmr_supported": verification.operating_point.is_supported,
+        "reason": str(verification.reason),
+        "label": verification.label,
+        "faces": [detection_shape(one) for one in verification.detections],
+    }
+
+
+def candidate_shape(candidate: Candidate) -> Shape:
+    """Return somebody who may be the person searched for."""
+    return {
+        "rank": candidate.rank,
+        "identity_id": candidate.identity_id,
+        "label": candidate.label,
+        "template_id": candidate.template_id,
+        "score": candidate.score,
+        "squared_distance": candidate.squared_distance,
+    }
+
+
+def identification_shape(identification: Identification) -> Shape:
+    """Return the 1:N answer for one face; ``label`` and ``identity_id`` are null for an unknown person."""
+    match = identification.match
+    return {
+        **detection_shape(identification.detection),
+        "is_match": identification.is_match,
+        "label": identification.label,
+        "identity_id": match.identity_id if match else None,
+        "reason": str(identification.reason),
+        **operating_point_shape(identification.operating_point),
+        "fpir": identification.fpir,
+        "fpir_supported": identification.fpir_supported,
+        "n_templates": identification.n_templates,
+        "candidates": [candidate_shape(one) for one in identification.candidates],
+    }
+
+
+def enrollment_shape(enrollment: Enrollment) -> Shape:
+    """Return one enrolled face."""
+    stored = enrollment.template
+    return {
+        **identity_shape(enrollment.identity),
+        "template_id": stored.template_id,
+        "embedder_id": stored.template.embedder_id,
+        "is_new_identity": enrollment.is_new_identity,
+        "possible_duplicate": enrollment.possible_duplicate,
+        **detection_shape(stored.provenance.detection),
+    }
+
+
+def outcome_shape(outcome: FileOutcome) -> Shape:
+    """Return what became of one file of a folder."""
+    return {
+        "path": str(outcome.path),
+        "label": outcome.label,
+        "status": outcome.status,
+        "message": outcome.message,
+        "template_id": outcome.template_id,
+        "other_label": outcome.other_label,
+    }
+
+
+def identity_shape(identity: Identity) -> Shape:
+    """Return a person."""
+    return {
+        "identity_id": identity.identity_id,
+        "label": identity.label,
+        "collection": identity.collection,
+        "tags": list(identity.tags),
+        "enrolled_at": identity.enrolled_at.isoformat(),
+    }
+
+
+def template_shape(enrolled: EnrolledTemplate, picture: KeptPicture | None) -> Shape:
+    """Return where one of a person's templates came from, and which picture is kept beside it."""
+    origin = enrolled.provenance
+    return {
+        "template_id": enrolled.template_id,
+        "embedder_id": enrolled.template.embedder_id,
+        "source": origin.source,
+        "image_digest": origin.image_digest,
+        "enrolled_at": origin.enrolled_at.isoformat(),
+        **detection_shape(origin.detection),
+        "quality": dict(origin.quality),
+        "picture": None if picture is None else {"kind": str(picture.kind), "n_bytes": len(picture.data)},
+    }
+
+
+def collection_shape(summary: CollectionSummary) -> Shape:
+    """Return a collection in numbers."""
+    return {
+        "name": summary.collection.name,
+        "revision": summary.collection.revision,
+        "n_identities": summary.n_identities,
+        "n_templates": summary.n_templates,
+        "embedders": dict(summary.embedders),
+    }
+
+
+def index_shape(status: IndexStatus) -> Shape:
+    """Return how an index stands to the database."""
+    return {
+        "collection": status.collection,
+        "kind": status.kind,
+        "is_in_step": status.is_in_step,
+        "n_indexed": status.n_indexed,
+        "n_stored": status.n_stored,
+        "index_revision": status.index_revision,
+        "store_revision": status.store_revision,
+        "snapshot_revision": status.snapshot_revision,
+    }
+
+
+def error_shape(error: FaceSearchError) -> Shape:
+    """Return an error: its stable code, its message, and what it knows."""
+    return {"code": error.code, "message": error.message, "context": plain(error.context)}
+
+
+def plain(value: object) -> Any:
+    """Return a value as JSON can hold it; what it cannot hold, non-finite numbers included, becomes text."""
+    if value is None or isinstance(value, bool | int | str):
+        return str(value) if isinstance(value, str) else value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(one) for one in value]
+    return str(value)

@@ -1,0 +1,151 @@
+"""A library for command lines that answers what a test wants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from facesearch.cli.session import Library
+from facesearch.core.decision import Candidate, Identification, OperatingPoint, Verification
+from facesearch.core.face import Detection
+from facesearch.core.identity import Collection, EnrolledTemplate, Identity, Keep, KeptPicture, Provenance
+from facesearch.core.image import Image
+from facesearch.core.template import Template
+from facesearch.service.enroll import Enrollment
+from facesearch.service.enroll_folder import FileOutcome, FolderReport
+from facesearch.service.exchange import ExchangeSummary
+from facesearch.service.people import CollectionSummary, Person
+
+EMBEDDER = "fake@0123456789ab"
+POINT = OperatingPoint(0.4, 1e-4, EMBEDDER, 1_000_000)
+FACE = Detection((10.0, 20.0, 60.0, 90.0), np.array([[20, 40], [50, 40], [35, 55], [25, 70], [45, 70]], dtype=np.float32), 0.99)
+WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def person(label="Ada", identity_id=1, tags=("x",)):
+    return Identity(identity_id, label, "default", tuple(tags), WHEN)
+
+
+def stored(template_id=7, identity_id=1):
+    vector = np.zeros(4, dtype=np.float32)
+    vector[0] = 1
+    origin = Provenance("ab" * 32, "ada.jpg", FACE, WHEN, {"face_px": 50.0})
+    return EnrolledTemplate(template_id, identity_id, Template(vector, EMBEDDER), origin)
+
+
+def collection(name="default", revision=2):
+    return Collection(1, name, revision, "ab" * 16)
+
+
+def identification(*scores, labels=("Ada", "Bob"), fpir=1e-2):
+    candidates = tuple(Candidate(n + 1, n + 1, labels[n], 10 + n, score) for n, score in enumerate(scores))
+    return Identification(FACE, candidates, POINT, fpir, 25)
+
+
+@dataclass
+class FakeService:
+    """Answers what it was given, raises what it was given, and remembers its calls."""
+
+    answers: dict = field(default_factory=dict)
+    calls: list = field(default_factory=list)
+    is_closed: bool = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.is_closed = True
+
+    def _answer(self, name, default, *args, **kwargs):
+        self.calls.append((name, args, kwargs))
+        answer = self.answers.get(name, default)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def detect(self, *args, **kwargs):
+        return self._answer("detect", (FACE,), *args, **kwargs)
+
+    def verify(self, *args, **kwargs):
+        return self._answer("verify", Verification(0.75, POINT, (FACE, FACE)), *args, **kwargs)
+
+    def verify_identity(self, *args, **kwargs):
+        return self._answer("verify_identity", Verification(0.75, POINT, (FACE,), "Ada"), *args, **kwargs)
+
+    def identify(self, *args, **kwargs):
+        return self._answer("identify", (identification(0.8, 0.1),), *args, **kwargs)
+
+    def enroll(self, *args, **kwargs):
+        return self._answer("enroll", Enrollment(person(), stored(), True, None), *args, **kwargs)
+
+    def enroll_all(self, *args, **kwargs):
+        return self._answer("enroll_all", (Enrollment(person(), stored(), True, None),), *args, **kwargs)
+
+    def enroll_folder(self, folder, *, on_outcome, **kwargs):
+        default = FolderReport((FileOutcome(Path(folder) / "Ada" / "1.jpg", "Ada", "enrolled", template_id=3),))
+        report = self._answer("enroll_folder", default, folder, **kwargs)
+        for outcome in report.outcomes:
+            on_outcome(outcome)
+        return report
+
+    def list(self, **kwargs):
+        return self._answer("list", (person(), person("Bob", 2, ())), **kwargs)
+
+    def show(self, *args):
+        return self._answer("show", Person(person(), (stored(),)), *args)
+
+    def picture(self, *args):
+        return self._answer("picture", KeptPicture(Keep.CROP, b"jpeg", (), (0, 0, 1, 1)), *args)
+
+    def rename(self, *args):
+        return self._answer("rename", person("Eve"), *args)
+
+    def tag(self, *args):
+        return self._answer("tag", person(), *args)
+
+    def merge(self, *args):
+        return self._answer("merge", person(), *args)
+
+    def remove(self, *args, **kwargs):
+        return self._answer("remove", 2, *args, **kwargs)
+
+    def export_collection(self, *args, **kwargs):
+        return self._answer("export_collection", ExchangeSummary("default", 1, 2, 0), *args, **kwargs)
+
+    def import_collection(self, *args, **kwargs):
+        return self._answer("import_collection", ExchangeSummary("default", 1, 2, 0), *args, **kwargs)
+
+    def collections(self):
+        return self._answer("collections", (CollectionSummary(collection(), 1, 2, {EMBEDDER: 2}),))
+
+    def add_collection(self, *args):
+        return self._answer("add_collection", collection(), *args)
+
+    def remove_collection(self, *args):
+        return self._answer("remove_collection", None, *args)
+
+
+class FakeLibrary(Library):
+    def __init__(self):
+        self.fake = FakeService()
+        self.settings = None
+        self.decoded = []
+
+    def service(self, settings):
+        self.settings = settings
+        return self.fake
+
+    def decode(self, settings, photo):
+        self.decoded.append(photo)
+        answer = self.fake.answers.get("decode")
+        error = answer.get(photo) if isinstance(answer, dict) else None
+        if error is not None:
+            raise error
+        return Image(np.zeros((100, 80, 3), dtype=np.uint8), "cd" * 32, photo if isinstance(photo, str) else "")
+
+    def evaluate_lfw(self, settings, images, pairs, *, on_progress):
+        on_progress(1, 2)
+        return self.fake._answer("evaluate_lfw", None, images, pairs)

@@ -1,0 +1,158 @@
+"""The command line as people run it: processes of their own, real photographs, real networks, a database on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+from PIL import Image as PilImage
+from PIL import ImageEnhance
+
+from tests.conftest import ROOT
+
+TIMEOUT_S = 300
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, astronaut, hopper, cat):
+    """A folder of photographs: two people, one of them twice, both in one picture, and a cat."""
+    folder = tmp_path_factory.mktemp("photographs")
+    first, other = PilImage.fromarray(astronaut), PilImage.fromarray(hopper)
+    first.save(folder / "astronaut.jpg", quality=95)
+    ImageEnhance.Brightness(first.rotate(6)).enhance(0.8).save(folder / "astronaut again.jpg", quality=90)
+    other.save(folder / "hopper.jpg", quality=95)
+    both = PilImage.new("RGB", (1024, 600))
+    both.paste(first, (0, 0))
+    both.paste(other, (512, 0))
+    both.save(folder / "both.jpg", quality=95)
+    PilImage.fromarray(cat).save(folder / "cat.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def command(place):
+    """Run ``python cli.py …`` in the folder of photographs, and expect an exit code."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FACESEARCH_")}
+    environment |= {"FACESEARCH_DATA_DIR": str(place / "gallery"), "FACESEARCH_CACHE_DIR": str(place / "cache")}
+
+    def start(*arguments, python=(), **options):
+        line = [sys.executable, *python, str(ROOT / "cli.py"), *arguments]
+        return subprocess.Popen(line, cwd=place, env=environment | options.pop("env", {}), **options)
+
+    def run(*arguments, expect=0, stdin=b"", **options):
+        process = start(*arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+        out, err = process.communicate(stdin, timeout=TIMEOUT_S)
+        assert process.returncode == expect, (arguments, out, err)
+        return out.decode(), err.decode()
+
+    run.start = start
+    return run
+
+
+@pytest.fixture(scope="module")
+def gallery(command):
+    """The astronaut enrolled as Eileen, with an awkward tag."""
+    document = json.loads(command("enroll", "astronaut.jpg", "Eileen [bold]", "--tag", "crew", "--json")[0])
+    assert [one["label"] for one in document["enrollments"]] == ["Eileen [bold]"]
+
+
+def test_verify_two_photographs(command, place):
+    out, err = command("verify", "astronaut.jpg", "astronaut again.jpg", "--json")
+    assert err == ""
+    answer = json.loads(out)
+    assert answer["is_match"] is True
+    assert answer["score"] >= answer["threshold"]
+    out, _ = command("verify", "-", "hopper.jpg", expect=1, stdin=(place / "astronaut.jpg").read_bytes())
+    assert out.startswith("no match: score ")
+
+
+def test_warm_verify_imports_neither_torch_nor_alembic_and_makes_no_gallery(command, place, tmp_path):
+    command("verify", "astronaut.jpg", "hopper.jpg", expect=1)
+    elsewhere = {"FACESEARCH_DATA_DIR": str(tmp_path / "none")}
+    _, err = command("verify", "astronaut.jpg", "hopper.jpg", expect=1, python=("-X", "importtime"), env=elsewhere)
+    imported = {line.rpartition("|")[2].strip() for line in err.splitlines()}
+    assert "facesearch.service.verify" in imported
+    assert not imported & {"torch", "alembic", "rich", "hypothesis"}
+    assert not (tmp_path / "none").exists()
+
+
+def test_identify_knows_the_one_and_not_the_other(command, gallery, place):
+    out, err = command("identify", "both.jpg", "--draw", "drawn.jpg", "--json")
+    assert err == "drawn: drawn.jpg\n"
+    faces = json.loads(out)["faces"]
+    assert len(faces) == 2
+    assert sorted(str(face["label"]) for face in faces) == ["Eileen [bold]", "None"]
+    with PilImage.open(place / "drawn.jpg") as drawn:
+        assert drawn.size == (1024, 600)
+    out, _ = command("identify", "hopper.jpg", expect=1)
+    assert "unknown" in out
+
+
+def test_verify_against_an_enrolled_person(command, gallery):
+    assert "match with Eileen [bold]" in command("verify", "astronaut again.jpg", "--identity", "Eileen [bold]")[0]
+    assert command("verify", "hopper.jpg", "--identity", "Nobody", expect=3)[0] == ""
+
+
+def test_bad_photographs_are_2(command):
+    for name in ("cat.png", "nothing.jpg", "."):
+        out, err = command("identify", name, expect=2)
+        assert out == ""
+        assert err.startswith("error: ")
+        assert len(err.splitlines()) == 1
+
+
+def test_people_and_database(command, gallery):
+    assert "Eileen [bold]" in command("identities", "list")[0]
+    database = json.loads(command("db", "check", "--json")[0])
+    assert (database["revision"], database["is_current"]) == (database["head"], True)
+
+
+def test_doctor_is_well(command, gallery):
+    document = json.loads(command("doctor", "--json")[0])
+    assert document["is_well"] is True
+    states = {check["name"]: check["status"] for check in document["checks"]}
+    for name in ("detector weights", "embedder", "cache", "engine", "database", "index of default"):
+        assert states[name] == "ok"
+
+
+def test_database_of_a_newer_release_is_6_and_doctor_says_so(command, tmp_path):
+    there = {"FACESEARCH_DATA_DIR": str(tmp_path)}
+    command("db", "upgrade", env=there)
+    with sqlite3.connect(tmp_path / "facesearch.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    assert "9999" in command("identities", "list", expect=6, env=there)[1]
+    out, _ = command("doctor", "--json", expect=6, env=there)
+    failed = [check for check in json.loads(out)["checks"] if check["status"] == "failed"]
+    assert [(check["name"], check["code"]) for check in failed] == [("database", "schema_version")]
+
+
+def test_ctrl_c_is_130(command):
+    process = command.start("detect", "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    # More than a pipe holds: once it is written, the command is reading, and waits for the rest.
+    process.stdin.write(b"\0" * 2**20)
+    process.stdin.flush()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=TIMEOUT_S)
+    assert (process.returncode, out, err) == (130, b"", b"error: interrupted\n")
+
+
+def test_closed_pipe_is_quiet(command):
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = command.start("models", "list", stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    _, err = process.communicate(timeout=TIMEOUT_S)
+    assert (process.returncode, err) == (141, b"")
+
+
+def test_ascii_terminal_gets_escapes_and_json_stays_json(command):
+    plain = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    out, _ = command("collections", "add", "Zoë", "--json", env=plain)
+    assert json.loads(out)["name"] == "Zoë"
+    assert "Zo\\xeb" in command("collections", "list", env=plain)[0]
