@@ -228,6 +228,7 @@ def test_a_damaged_row_is_named(store, path):
         ("", "cannot be read"),
         ("://hunter2", "cannot be read"),
         ("sqlite://", "name a file"),
+        ("sqlite://host/a.db", "name a file"),
         ("sqlite:///:memory:", "name a file"),
         ("sqlite:///a.db?mode=ro", "no question mark"),
         ("sqlite:///who?/a.db", "no question mark"),
