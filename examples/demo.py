@@ -169,8 +169,8 @@ def tell(story: Story, faces: FaceSearch) -> None:
     point = faces.operating_points.at_fmr(faces.settings.verify_fmr)
     story.chapter(
         "2  Verify (1:1): is this the same person as in that photograph?",
-        f"A match is a score (cosine similarity) of at least {point.threshold:.3f}. One stranger in {one_in(point.fmr)} reaches that:",
-        f"false match rate {point.fmr:g}, measured on {point.n_non_mated:,} pairs of photographs of different people.",
+        f"A match is a score (cosine similarity) of at least {point.threshold:.3f}; one stranger in {one_in(point.fmr)} reaches it",
+        f"(false match rate {point.fmr:g}, measured on {point.n_non_mated:,} pairs of photographs of different people).",
     )
     verify(
         story,
@@ -231,9 +231,17 @@ def main() -> int:
     folder: Path = parser.parse_args().output
     story, started = Story(), time.perf_counter()
     print("facesearch demo: two people, a cat, and a gallery that is deleted afterwards")
-    with tempfile.TemporaryDirectory(prefix="facesearch-demo-") as gallery, FaceSearch(gallery) as faces:
-        tell(story, faces)
-        embedder_id = faces.embedder_id
+    try:
+        # No database URL: one in the environment names a real gallery, which the demo must not touch.
+        with (
+            tempfile.TemporaryDirectory(prefix="facesearch-demo-") as gallery,
+            FaceSearch(gallery, database_url="", collection="demo", keep="none") as faces,
+        ):
+            tell(story, faces)
+            embedder_id = faces.embedder_id
+    except FaceSearchError as error:
+        print(f"The demo could not go on: {error.message}", file=sys.stderr)
+        return 1
     folder.mkdir(parents=True, exist_ok=True)
     picture = folder / "contact-sheet.png"
     subtitle = f"Two people enrolled from one photograph each, then looked for in others.  Embedder {embedder_id}."
