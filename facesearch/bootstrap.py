@@ -153,8 +153,12 @@ class Parts:
     def pipeline(self) -> FacePipeline:
         """Decode, detect, align, embed; the networks are loaded by the first photograph."""
         detector = LazyDetector(self._make_detector)
-        embedder = LazyEmbedder(self._make_embedder, self.embedder_id, self.card)
-        return FacePipeline(self.decode, detector, align_faces, embedder, min_face_px=self.settings.min_face_px)
+        return FacePipeline(self.decode, detector, align_faces, self.embedder, min_face_px=self.settings.min_face_px)
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The embedder; its network is loaded by the first crop."""
+        return LazyEmbedder(self._make_embedder, self.embedder_id, self.card)
 
     @cached_property
     def store(self) -> SqlStore:

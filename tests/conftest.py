@@ -7,6 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# A loaded machine must not turn a slow example into a failure: time is a matter for benchmarks.
+settings.register_profile("facesearch", deadline=None)
+settings.load_profile("facesearch")
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -63,6 +63,7 @@ class FaceSearchService:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._is_closed = False
 
     def __enter__(self) -> Self:
         """Return self."""
@@ -74,8 +75,13 @@ class FaceSearchService:
 
     def close(self) -> None:
         """Write index snapshots that lag behind and release the database. Idempotent."""
-        self._services.indexes.save()
-        self._services.store.close()
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            self._services.indexes.save()
+        finally:
+            self._services.store.close()
 
     @property
     def embedder_id(self) -> str:
