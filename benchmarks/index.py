@@ -154,7 +154,7 @@ def main() -> None:
     print(f"{given.n} templates of {n_people} people, {given.dim}-d, {given.probes} probes of each kind, k = {given.k} identities")
     print(f"exact search: median {scan[1]:.2f} ms, 95 % {scan[2]:.2f} ms; it finds the mate of {mates:.4f} of the mated probes")
     print(
-        "  M  efC   ef | build s |    MB | save  load s    MB | mated top1, all k | non-m. top1, all k | bare p50 p95 ms | ours p50 p95 ms"
+        "  M  efC   ef | build s |    MB | save  load s    MB | mated top1 all | non-m. top1 all | bare p50 p95 | ours p50 p95 ms"
     )
     for setting in given.setting or SETTINGS:
         m, ef_construction, ef = (int(value) for value in setting.split(","))

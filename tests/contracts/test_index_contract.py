@@ -166,6 +166,18 @@ def test_removed_templates_never_return(index: GalleryIndex, model: ModelGallery
     assert index.scores_of(probe(batch.vectors[0]), gone) == {}
 
 
+def test_freed_rows_do_not_stand_before_people_unlike_the_probe(kind: str, rng: np.random.Generator) -> None:
+    axis = np.eye(1, DIM, dtype=np.float32)
+    vectors = axis + 0.3 * unit(rng, 500)
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    index, model = empty_index(kind), ModelGallery()
+    index.add(batch_of(range(1, 501), range(1, 501), vectors), revision=1)
+    model.add(batch_of(range(101, 501), range(101, 501), vectors[100:]))
+    index.remove(range(1, 101), revision=2)
+    assert_same_answer(index.search(probe(-axis[0]), 2), model.search(-axis[0], 2))
+    assert_same_answer(index.search(probe(-axis[0]), 30), model.search(-axis[0], 30))
+
+
 def test_everybody_can_go_and_come_back(index: GalleryIndex, batch: TemplateBatch) -> None:
     index.remove(range(1, N + 1), revision=8)
     assert (len(index), index.search(probe(batch.vectors[0]), 3)) == (0, ())
