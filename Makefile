@@ -7,6 +7,8 @@ PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 # Written last, so an interrupted installation is taken up again; newer than pyproject.toml means nothing to install.
 STAMP := $(VENV)/.facesearch-installed
+# An environment that is there already says which Python it is of; pip is the last thing that venv puts into it.
+BASE := $(if $(wildcard $(BIN)/pip),$(BIN)/python,$(PYTHON))
 CODE := facesearch migrations tests benchmarks examples cli.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -20,17 +22,17 @@ help:  ## list the goals
 venv: $(STAMP)  ## make .venv with facesearch and everything its tests need
 
 $(STAMP): pyproject.toml
-	@command -v "$(PYTHON)" >/dev/null || { \
-	  echo "make: no '$(PYTHON)' found; install Python 3.11 or newer, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "make: '$(PYTHON)' is $$("$(PYTHON)" -V); facesearch needs 3.11 or newer: make PYTHON=python3.11" >&2; exit 1; }
-	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
-	  echo "make: '$(PYTHON)' cannot make environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
-	@"$(PYTHON)" -c 'import pathlib, sysconfig, sys; sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())' || { \
-	  echo "make: Python.h of '$(PYTHON)' is missing (hnswlib is compiled); on Debian and Ubuntu: apt install python3-dev" >&2; exit 1; }
+	@command -v "$(BASE)" >/dev/null || { \
+	  echo "make: no '$(BASE)' found; install Python 3.11 or newer, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(BASE)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make: '$(BASE)' is $$("$(BASE)" -V); facesearch needs 3.11 or newer: make clean, then make PYTHON=python3.11" >&2; exit 1; }
+	@"$(BASE)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "make: '$(BASE)' cannot make environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@"$(BASE)" -c 'import pathlib, sysconfig, sys; sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())' || { \
+	  echo "make: Python.h of '$(BASE)' is missing (hnswlib is compiled); on Debian and Ubuntu: apt install python3-dev" >&2; exit 1; }
 	@command -v "$(CXX)" >/dev/null || { \
 	  echo "make: no C++ compiler '$(CXX)' found (hnswlib is compiled); on Debian and Ubuntu: apt install g++" >&2; exit 1; }
-	@test -x $(BIN)/python || { echo "==> making $(VENV) with $$("$(PYTHON)" -V)"; "$(PYTHON)" -m venv --clear "$(VENV)"; }
+	@test -e "$(BIN)/pip" || { echo "==> making $(VENV) with $$("$(PYTHON)" -V)"; "$(PYTHON)" -m venv --clear "$(VENV)"; }
 	@echo "==> installing facesearch and its dependencies into $(VENV) (minutes the first time: torch and OpenVINO are large)"
 	@"$(BIN)/python" -m pip install --quiet --editable '.[dev]'
 	@touch "$@"

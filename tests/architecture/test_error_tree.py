@@ -98,7 +98,9 @@ def test_the_package_raises_errors_of_the_tree() -> None:
     for file in files:
         raised = raised_names(ast.parse(file.read_text(encoding="utf-8")))
         name = file.relative_to(PACKAGE).as_posix()
-        foreign = {one for one in raised if isinstance(getattr(builtins, one, None), type)} - PYTHON_ERRORS - EXCEPTIONS.get(name, set())
+        foreign = (
+            {one for one in raised if isinstance(getattr(builtins, one, None), type)} - PYTHON_ERRORS - EXCEPTIONS.get(name, set())
+        )
         assert not foreign, f"{name} raises {foreign}"
 
 
