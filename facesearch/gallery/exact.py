@@ -1,6 +1,6 @@
 """Exact search: the oracle of the tests, and the quicker choice for small galleries.
 
-It does not scale: a search reads every vector (about 0.1 ms at 5,000 templates, 50 ms at 1,000,000).
+It does not scale: a search reads every vector (median 0.2 ms at 20,000 templates, 12–16 ms at 100,000).
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ MAX_CHURN = 0.25
 """Share of rows removed or replaced since the graph was built past which it is rebuilt: links around them decay."""
 
 CHUNK = 256
-"""Templates added or overwritten under one hold of the lock, so that searches wait for at most about half a second."""
+"""Templates added or overwritten under one hold of the lock, so that searches wait for a part of a large change only."""
 
 OVERWRITE_COST = 16
 """Additions that overwriting one node costs as much as: hnswlib repairs the links of all its neighbours (1.4 ms against 0.08 ms
@@ -37,7 +37,7 @@ SCAN_SHARE = 16
 """A search that would have to visit more than one template in so many is done by an exact scan, which is quicker by then."""
 
 SMALL_SUBSET = 10_000
-"""Templates of a filtered search up to which the subset is scanned (about 5 ms)."""
+"""Templates of a filtered search up to which the subset is scanned."""
 
 
 class HnswIndex:

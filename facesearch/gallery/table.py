@@ -2,7 +2,7 @@
 
 A row is the place of a template; it is also the label that an HNSW graph knows the template by. The table takes no lock: its
 index does. Vectors are held here even where hnswlib holds its own copy (512 bytes a template of 128 numbers): exact scores, the
-scan when the graph fails and rebuilding all need them, and hnswlib gives them back too slowly for the path of a search.
+scan when the graph fails and rebuilding all need them, and none of them should go through hnswlib.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ TOP1_FLOOR = 0.999
 """Share of mated probes whose first answer is that of exact search."""
 
 RECALL_FLOOR = 0.95
-"""Mean share of the true ten nearest identities found for random directions, the hardest probes (measured 0.99)."""
+"""Mean share of the true ten nearest identities found for random directions, the hardest probes."""
 
 WEAK = IndexOptions(kind="hnsw", m=4, ef_construction=20, ef=10, threads=1)
 """Parameters poor enough for the faults to show in a small gallery."""
