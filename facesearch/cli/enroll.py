@@ -153,12 +153,14 @@ def _write_folder(session: Session, result: FolderReport, report: Path | None, *
         write_json(document)
     else:
         write_table(("status", "files"), list(result.counts.items()))
-        troubled = [(one.status, one.path, one.message) for one in result.outcomes if one.message]
+        troubled = [(one.status, one.path, one.message.removeprefix(f"{one.path}: ")) for one in result.outcomes if one.message]
         if troubled:
             write_line()
             write_table(("status", "file", "message"), troubled)
         write_line()
-        write_line(f"{result.n_enrolled} of {len(result.outcomes)} files enrolled in {printable(session.collection)}")
+        n_there = result.counts.get(DuplicateTemplateError.code, 0)
+        there = f", {n_there} were there already" if n_there else ""
+        write_line(f"{result.n_enrolled} of {len(result.outcomes)} files enrolled in {printable(session.collection)}{there}")
     if report is not None:
         _write_report(report, document)
     if not any(one.is_enrolled or one.status == DuplicateTemplateError.code for one in result.outcomes):

@@ -14,11 +14,12 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import typer
 
-from facesearch.cli.output import printable, write_json
+from facesearch.cli.output import printable, write_json, writing_results
 from facesearch.cli.shapes import Shape, error_shape
 from facesearch.core.errors import FaceSearchError
 from facesearch.version import __version__
@@ -44,19 +45,23 @@ def exit_code_of(command: Callable[[], object], *, as_json: bool, log_folder: Pa
     """
     try:
         result = command()
-        sys.stdout.flush()
+        with writing_results():
+            sys.stdout.flush()
     except FaceSearchError as exc:
         _log.debug("the error in full", exc_info=True)
+        _discard_what_cannot_be_written()
         return _report(error_shape(exc), exc.exit_code, as_json=as_json)
     except CLICK_ERROR as exc:
         return _report(_usage_shape(exc), USAGE, as_json=as_json, hint=_usage_hint(exc))
     except (KeyboardInterrupt, typer.Abort):
         return _report({"code": "interrupted", "message": "interrupted", "context": {}}, INTERRUPTED, as_json=as_json)
     except BrokenPipeError:
-        return _after_broken_pipe()
+        _discard_what_cannot_be_written()
+        return BROKEN_PIPE
     except SystemExit as exc:
-        # Typer ends a command line like this in one case: its own answer to a closed pipe.
-        return _after_broken_pipe() if exc.code == 1 else _code(exc.code)
+        # Typer ends a command line with 1 in one case: its own answer to a closed pipe.
+        _discard_what_cannot_be_written()
+        return BROKEN_PIPE if exc.code == 1 else _code(exc.code)
     except Exception as exc:  # noqa: BLE001 - the entry point: nothing may leave it as a traceback
         return _unexpected(exc, log_folder, as_json=as_json)
     code = result if isinstance(result, int) else 0
@@ -91,16 +96,13 @@ def _usage_hint(error: Exception) -> str:
     return f"see: {context.command_path} --help\n" if context is not None else ""
 
 
-def _after_broken_pipe() -> int:
-    # Python flushes stdout once more when it ends, and would complain about the same pipe again.
-    null = os.open(os.devnull, os.O_WRONLY)
+def _discard_what_cannot_be_written() -> None:
+    """Let stdout end in nothing where it cannot be written: Python flushes it once more at the end, and would exit with 120."""
     try:
-        os.dup2(null, sys.stdout.fileno())
+        sys.stdout.flush()
     except OSError:
-        return BROKEN_PIPE  # a stream without a file: nothing is flushed
-    finally:
-        os.close(null)
-    return BROKEN_PIPE
+        with suppress(OSError), Path(os.devnull).open("wb") as null:  # a stream that is no file is not flushed at the end
+            os.dup2(null.fileno(), sys.stdout.fileno())
 
 
 def _unexpected(error: Exception, log_folder: Path | None, *, as_json: bool) -> int:

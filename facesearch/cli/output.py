@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
-from facesearch.core.errors import InputError
+from facesearch.core.errors import FileWriteError, InputError
 
 _JOINERS = "\u200c\u200d"
 """Invisible, but part of Persian words and of many emoji."""
@@ -42,12 +42,33 @@ def write_json(document: object, stream: TextIO | None = None) -> None:
     """Write one JSON document and a line's end; non-ASCII letters are escaped where the stream could not carry them."""
     target = stream if stream is not None else sys.stdout
     is_utf8 = (target.encoding or "").lower().replace("-", "").startswith("utf8")
-    target.write(json.dumps(document, ensure_ascii=not is_utf8, allow_nan=False) + "\n")
+    text = json.dumps(document, ensure_ascii=not is_utf8, allow_nan=False) + "\n"
+    if stream is not None:
+        stream.write(text)
+    else:
+        with writing_results():
+            target.write(text)
+
+
+@contextmanager
+def writing_results() -> Iterator[None]:
+    """Map what a full disk behind stdout raises; a closed pipe stays ``BrokenPipeError``.
+
+    Raises:
+        FileWriteError: Stdout could not be written.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        raise FileWriteError(f"standard output cannot be written: {exc.strerror or exc}") from exc
 
 
 def write_line(text: str = "") -> None:
     """Write one line of a result."""
-    sys.stdout.write(text + "\n")
+    with writing_results():
+        sys.stdout.write(text + "\n")
 
 
 def write_note(text: str) -> None:
@@ -87,7 +108,8 @@ def _write_drawn(columns: Sequence[str], cells: Sequence[Sequence[str]], numeric
         table.add_column(Text(column), justify="right" if right else "left", overflow="fold")
     for row in cells:
         table.add_row(*(Text(text) for text in row))  # Text, not str: a label such as [red] is no markup
-    Console(file=sys.stdout).print(table)
+    with writing_results():
+        Console(file=sys.stdout).print(table)
 
 
 def confirm(question: str, *, yes: bool) -> None:

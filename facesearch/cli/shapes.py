@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from facesearch.core.identity import EnrolledTemplate, Identity, KeptPicture
     from facesearch.service.enroll import Enrollment
     from facesearch.service.enroll_folder import FileOutcome
-    from facesearch.service.gallery import IndexStatus
     from facesearch.service.people import CollectionSummary
 
 Shape = dict[str, Any]
@@ -147,20 +146,6 @@ def collection_shape(summary: CollectionSummary) -> Shape:
         "n_identities": summary.n_identities,
         "n_templates": summary.n_templates,
         "embedders": dict(summary.embedders),
-    }
-
-
-def index_shape(status: IndexStatus) -> Shape:
-    """Return how an index stands to the database."""
-    return {
-        "collection": status.collection,
-        "kind": status.kind,
-        "is_in_step": status.is_in_step,
-        "n_indexed": status.n_indexed,
-        "n_stored": status.n_stored,
-        "index_revision": status.index_revision,
-        "store_revision": status.store_revision,
-        "snapshot_revision": status.snapshot_revision,
     }
 
 

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image as PilImage
@@ -39,6 +40,7 @@ def command(place):
     """Run ``python cli.py …`` in the folder of photographs, and expect an exit code."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FACESEARCH_")}
     environment |= {"FACESEARCH_DATA_DIR": str(place / "gallery"), "FACESEARCH_CACHE_DIR": str(place / "cache")}
+    environment["XDG_STATE_HOME"] = str(place / "state")
 
     def start(*arguments, python=(), **options):
         line = [sys.executable, *python, str(ROOT / "cli.py"), *arguments]
@@ -99,7 +101,7 @@ def test_verify_against_an_enrolled_person(command, gallery):
 
 
 def test_bad_photographs_are_2(command):
-    for name in ("cat.png", "nothing.jpg", "."):
+    for name in ("cat.png", "nothing.jpg"):
         out, err = command("identify", name, expect=2)
         assert out == ""
         assert err.startswith("error: ")
@@ -132,6 +134,22 @@ def test_database_of_a_newer_release_is_6_and_doctor_says_so(command, tmp_path):
     assert [(check["name"], check["code"]) for check in failed] == [("database", "schema_version")]
 
 
+def test_doctor_names_a_wrong_database_url(command):
+    out, _ = command("doctor", "--json", "--database-url", "carrier-pigeon://x", expect=2)
+    failed = [check for check in json.loads(out)["checks"] if check["status"] == "failed"]
+    assert [(check["name"], check["code"]) for check in failed] == [("database", "bad_settings")]
+
+
+@pytest.mark.data
+def test_evaluate_lfw_on_some_pairs(command, lfw_folder, tmp_path):
+    lines = (lfw_folder / "pairs.txt").read_text().splitlines()[1:]
+    some = [line for start in (0, 300, 600, 900) for line in lines[start : start + 2]]
+    (tmp_path / "pairs.txt").write_text("\n".join(["2\t2", *some, ""]))
+    arguments = ("evaluate", "lfw", "--images", str(lfw_folder / "images"), "--pairs", str(tmp_path / "pairs.txt"))
+    document = json.loads(command(*arguments, "--json")[0])
+    assert (document["n_pairs"], document["accuracy"]["total"]) == (8, 8)
+
+
 def test_ctrl_c_is_130(command):
     process = command.start("detect", "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     # More than a pipe holds: once it is written, the command is reading, and waits for the rest.
@@ -149,6 +167,13 @@ def test_closed_pipe_is_quiet(command):
     os.close(writing)
     _, err = process.communicate(timeout=TIMEOUT_S)
     assert (process.returncode, err) == (141, b"")
+
+
+def test_full_disk_behind_stdout_is_6(command):
+    with Path("/dev/full").open("wb") as full:
+        process = command.start("models", "list", stdout=full, stderr=subprocess.PIPE)
+    _, err = process.communicate(timeout=TIMEOUT_S)
+    assert (process.returncode, err) == (6, b"error: standard output cannot be written: No space left on device\n")
 
 
 def test_ascii_terminal_gets_escapes_and_json_stays_json(command):

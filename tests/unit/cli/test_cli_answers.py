@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from facesearch.core.decision import OperatingPoint, Verification
 from facesearch.core.errors import ImageDecodeError
+from facesearch.evaluation.one_to_one import verification_report
+from facesearch.evaluation.trials import VerificationTrials
 from facesearch.service.enroll import Enrollment
 from facesearch.service.enroll_folder import FileOutcome, FolderReport
+from facesearch.service.evaluate_lfw import AcquisitionFailure, LfwEvaluation
 from tests.cli_fakes import EMBEDDER, identification, person, stored
+from tests.conftest import ROOT
 
 FACE_JSON = {
     "box": [10.0, 20.0, 60.0, 90.0],
@@ -150,6 +155,23 @@ def test_text_says_something_and_nothing_but_results_is_on_stdout(cli, arguments
     assert not any(line.endswith(" ") for line in ran.out.splitlines())
 
 
+def keys(shape):
+    if isinstance(shape, dict):
+        yield from shape
+        for value in shape.values():
+            yield from keys(value)
+    elif isinstance(shape, list):
+        for value in shape:
+            yield from keys(value)
+
+
+def test_the_documentation_names_every_key():
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    wanted = set(keys(list(DOCUMENTED.values()))) - {EMBEDDER}
+    assert len(wanted) > 40
+    assert [key for key in sorted(wanted) if f'"{key}"' not in text and f"`{key}`" not in text] == []
+
+
 def test_photo_that_cannot_be_read_does_not_stop_the_others(cli, service):
     service.answers["decode"] = {"bad.jpg": ImageDecodeError("bad.jpg is empty", source="bad.jpg")}
     ran = cli("detect", "bad.jpg", "a.jpg", "--json")
@@ -286,6 +308,35 @@ def test_export_replaces_a_file_only_when_told_to(cli, service):
     assert cli("identities", "export", "x.fsc").code == 2
     assert service.calls == []
     assert cli("identities", "export", "x.fsc", "--yes").code == 0
+
+
+def evaluation():
+    trials = VerificationTrials(np.array([0.9, 0.1, 0.8, np.nan]), np.array([True, False] * 2), np.array([0, 0, 1, 1]))
+    failure = AcquisitionFailure("Ada/Ada_0001.jpg", "no_face", "no face")
+    return LfwEvaluation(EMBEDDER, verification_report(trials), (failure,), 6, 2.0)
+
+
+def test_evaluation_names_the_failures(cli, service):
+    service.answers["evaluate_lfw"] = evaluation()
+    arguments = ("evaluate", "lfw", "--images", "lfw", "--pairs", "pairs.txt")
+    ran = cli(*arguments)
+    assert (ran.code, ran.err) == (0, "")
+    for part in (EMBEDDER, "accuracy", "3.0 a second", "Ada/Ada_0001.jpg", "no_face"):
+        assert part in ran.out
+    assert service.calls[-1] == ("evaluate_lfw", (Path("lfw"), Path("pairs.txt")), {})
+    document = cli(*arguments, "--json").json
+    assert document["failures_to_acquire"] == [{"path": "Ada/Ada_0001.jpg", "code": "no_face", "message": "no face"}]
+    assert document["n_photographs"] == 6
+
+
+def test_doctor_reports_a_library_that_cannot_be_imported(cli, library):
+    library.fake.answers["parts"] = ImportError("libGL.so.1: cannot open shared object file")
+    ran = cli("doctor", "--json")
+    assert ran.code == 5
+    assert ran.json["is_well"] is False
+    failed = [check for check in ran.json["checks"] if check["status"] == "failed"]
+    assert [(check["name"], check["code"]) for check in failed] == [("library", "engine_error")]
+    assert "libGL" in failed[0]["detail"]
 
 
 def test_models_are_listed_and_shown(cli):

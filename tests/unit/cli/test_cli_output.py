@@ -58,6 +58,11 @@ def test_a_pipe_gets_whole_names_however_long(capsys):
     assert lines[2].split() == ["y", "12"]
 
 
+def test_control_characters_of_a_file_name_do_not_reach_the_terminal(capsys):
+    write_table(("file",), [("a\x1b[2J.jpg",), (None,), ("b\nc",)])
+    assert capsys.readouterr().out == "file\na\\x1b[2J.jpg\n\nb\\nc\n"
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
