@@ -21,13 +21,16 @@ from facesearch.detection.sampling import Bins, area_bins
 _HALO_PX = PNET_CELL_PX - PNET_STRIDE
 """What a run of n cells needs beyond its n strides."""
 
+_CUT_PX = PNET_CELL_PX - 1
+"""What the last cell of an odd level sees: its pooling window is cut by the border and still counts."""
+
 _TILE_CELLS = 120
 """Most cells along a side of a tile (250 pixels)."""
 
 _CANVAS_STEP_PX = 32
 """Canvas sides are multiples of this, so that photographs of many sizes share the network's compiled shapes."""
 
-_CANVAS_WIDTHS_PX = range(64, 353, _CANVAS_STEP_PX)
+_CANVAS_WIDTHS_PX = range(64, 449, _CANVAS_STEP_PX)
 _CANVAS_MAX_HEIGHT_PX = 384
 
 
@@ -102,30 +105,57 @@ class Pyramid:
     canvases: tuple[Canvas, ...]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Neighbouring cells along one axis of a level.
+
+    Attributes:
+        first: The first cell.
+        count: How many.
+        is_cut: Whether it is the one last cell whose window the level's border cuts short by a pixel.
+    """
+
+    first: int
+    count: int
+    is_cut: bool = False
+
+    @property
+    def side_px(self) -> int:
+        """Pixels its cells see."""
+        return self.count * PNET_STRIDE + _HALO_PX - int(self.is_cut)
+
+
+@dataclass(frozen=True, slots=True)
 class _Part:
-    """A tile before it has a place: cells ``row … row + n_rows`` and ``col … col + n_cols`` of a level."""
+    """A tile before it has a place."""
 
     level: int
-    row: int
-    col: int
-    n_rows: int
-    n_cols: int
+    rows: _Run
+    cols: _Run
 
     @property
     def height(self) -> int:
-        return self.n_rows * PNET_STRIDE + _HALO_PX
+        return self.rows.side_px
 
     @property
     def width(self) -> int:
-        return self.n_cols * PNET_STRIDE + _HALO_PX
+        return self.cols.side_px
+
+
+@dataclass(slots=True)
+class _Layout:
+    """A canvas being filled with parts, each at (top, left)."""
+
+    height: int
+    width: int
+    placed: list[tuple[_Part, int, int]]
 
 
 @dataclass(slots=True)
 class _Shelf:
-    """A row of tiles on a canvas."""
+    """A row of parts on a canvas."""
 
-    canvas: int
+    layout: _Layout
     top: int
     height: int
     used: int
@@ -161,14 +191,15 @@ def plan_pyramid(height: int, width: int, min_face_px: int, scale_factor: float)
     scales = level_scales(height, width, min_face_px, scale_factor)
     levels = tuple(Level(scale, int(height * scale + 1), int(width * scale + 1)) for scale in scales)
     parts = [part for index, level in enumerate(levels) for part in _parts(index, level)]
-    parts.sort(key=lambda part: (-part.height, -part.width))
-    packings = [_packed(parts, canvas_px) for canvas_px in _CANVAS_WIDTHS_PX if all(part.width <= canvas_px for part in parts)]
-    best = min(packings, key=lambda packing: sum(h * w for h, w in packing[1]))
-    canvases = []
-    for index, (canvas_height, canvas_width) in enumerate(best[1]):
-        placed = [(part, top, left) for part, (where, top, left) in zip(parts, best[0], strict=True) if where == index]
-        canvases.append(_canvas((canvas_height, canvas_width), placed, levels, (height, width)))
-    return Pyramid(levels, tuple(canvases))
+    whole = [part for part in parts if not part.rows.is_cut and not part.cols.is_cut]
+    widths = [side for side in _CANVAS_WIDTHS_PX if all(part.width <= side for part in whole)]
+    layouts = [min((_shelved(whole, side, _CANVAS_MAX_HEIGHT_PX) for side in widths), key=_area)]
+    # The short window of a cut cell is short only where the canvas ends with it.
+    layouts.append(_shelved([part for part in parts if part.rows.is_cut and not part.cols.is_cut], max(_CANVAS_WIDTHS_PX), _CUT_PX))
+    layouts.append(_shelved([part for part in parts if part.cols.is_cut and not part.rows.is_cut], _CUT_PX, _CANVAS_MAX_HEIGHT_PX))
+    layouts.append([_Layout(_CUT_PX, _CUT_PX, [(part, 0, 0)]) for part in parts if part.rows.is_cut and part.cols.is_cut])
+    canvases = tuple(_canvas(layout, levels, (height, width)) for group in layouts for layout in group)
+    return Pyramid(levels, canvases)
 
 
 def _n_cells(side_px: int) -> int:
@@ -176,56 +207,61 @@ def _n_cells(side_px: int) -> int:
     return -(-(side_px - 2) // 2) - 4
 
 
-def _runs(n_cells: int) -> list[tuple[int, int]]:
-    """Return (first, count) of the fewest, most even runs of cells that are short enough for a tile."""
-    n_runs = -(-n_cells // _TILE_CELLS)
-    edges = [n_cells * run // n_runs for run in range(n_runs + 1)]
-    return [(first, after - first) for first, after in pairwise(edges)]
+def _runs(side_px: int) -> list[_Run]:
+    """Return the cells along an axis of a level as the fewest, most even runs that are short enough for a tile."""
+    n_cells, is_cut = _n_cells(side_px), side_px % 2 == 1
+    n_whole = n_cells - int(is_cut)
+    n_runs = -(-n_whole // _TILE_CELLS)
+    edges = [n_whole * run // n_runs for run in range(n_runs + 1)] if n_runs else []
+    runs = [_Run(first, after - first) for first, after in pairwise(edges)]
+    return [*runs, _Run(n_whole, 1, is_cut=True)] if is_cut else runs
 
 
 def _parts(index: int, level: Level) -> list[_Part]:
-    rows, cols = (_runs(n) for n in level.cells)
-    return [_Part(index, row, col, n_rows, n_cols) for row, n_rows in rows for col, n_cols in cols]
+    return [_Part(index, rows, cols) for rows in _runs(level.height) for cols in _runs(level.width)]
 
 
-def _packed(parts: list[_Part], canvas_px: int) -> tuple[list[tuple[int, int, int]], list[tuple[int, int]]]:
-    """Return (canvas, top, left) of every part and (height, width) of every canvas: first fit on shelves, tallest parts first."""
-    places: list[tuple[int, int, int]] = []
+def _area(layouts: list[_Layout]) -> int:
+    return sum(layout.height * layout.width for layout in layouts)
+
+
+def _shelved(parts: list[_Part], width: int, max_height: int) -> list[_Layout]:
+    """Return parts on canvases of one width: first fit on shelves, tallest parts first."""
+    layouts: list[_Layout] = []
     shelves: list[_Shelf] = []
-    heights: list[int] = []
-    for part in parts:
-        shelf = next((shelf for shelf in shelves if part.width <= canvas_px - shelf.used and part.height <= shelf.height), None)
+    for part in sorted(parts, key=lambda part: (-part.height, -part.width)):
+        shelf = next((shelf for shelf in shelves if part.width <= width - shelf.used and part.height <= shelf.height), None)
         if shelf is None:
-            canvas = next((at for at, used in enumerate(heights) if used + part.height <= _CANVAS_MAX_HEIGHT_PX), len(heights))
-            if canvas == len(heights):
-                heights.append(0)
-            shelf = _Shelf(canvas, heights[canvas], part.height, 0)
-            heights[canvas] += part.height
+            layout = next((layout for layout in layouts if layout.height + part.height <= max_height), None)
+            if layout is None:
+                layout = _Layout(0, width, [])
+                layouts.append(layout)
+            shelf = _Shelf(layout, layout.height, part.height, 0)
             shelves.append(shelf)
-        places.append((shelf.canvas, shelf.top, shelf.used))
+            layout.height += part.height
+        shelf.layout.placed.append((part, shelf.top, shelf.used))
         shelf.used += part.width
-    return places, [(-(-used // _CANVAS_STEP_PX) * _CANVAS_STEP_PX, canvas_px) for used in heights]
+    for layout in layouts:
+        layout.height = min(max_height, -(-layout.height // _CANVAS_STEP_PX) * _CANVAS_STEP_PX)
+    return layouts
 
 
-def _canvas(
-    size: tuple[int, int], placed: list[tuple[_Part, int, int]], levels: tuple[Level, ...], photo_size: tuple[int, int]
-) -> Canvas:
-    """Return a canvas of ``size`` (height, width) with its tiles and the map from its cells to the levels' cells."""
-    shape = (_n_cells(size[0]), _n_cells(size[1]))
+def _canvas(layout: _Layout, levels: tuple[Level, ...], photo_size: tuple[int, int]) -> Canvas:
+    """Return a canvas with its tiles and the map from its cells to the levels' cells."""
+    shape = (_n_cells(layout.height), _n_cells(layout.width))
     cell_levels = np.full(shape, -1, dtype=np.int16)
     cell_rows = np.zeros(shape, dtype=np.int32)
     cell_cols = np.zeros(shape, dtype=np.int32)
     tiles = []
-    for part, top, left in placed:
+    for part, top, left in layout.placed:
         level = levels[part.level]
-        # The half window at a level's border is made whole by repeating the last pixel: the canvas goes on where the level ends.
-        rows = np.minimum(np.arange(part.height) + part.row * PNET_STRIDE, level.height - 1)
-        cols = np.minimum(np.arange(part.width) + part.col * PNET_STRIDE, level.width - 1)
+        rows = np.arange(part.height) + part.rows.first * PNET_STRIDE
+        cols = np.arange(part.width) + part.cols.first * PNET_STRIDE
         bins = (area_bins(photo_size[0], level.height).take(rows), area_bins(photo_size[1], level.width).take(cols))
         tiles.append(Tile(*bins, top, left))
         row, col = top // PNET_STRIDE, left // PNET_STRIDE
-        here = np.s_[row : row + part.n_rows, col : col + part.n_cols]
+        here = np.s_[row : row + part.rows.count, col : col + part.cols.count]
         cell_levels[here] = part.level
-        cell_rows[here] = np.arange(part.row, part.row + part.n_rows)[:, None]
-        cell_cols[here] = np.arange(part.col, part.col + part.n_cols)[None, :]
-    return Canvas(*size, tuple(tiles), cell_levels, cell_rows, cell_cols)
+        cell_rows[here] = part.rows.first + np.arange(part.rows.count)[:, None]
+        cell_cols[here] = part.cols.first + np.arange(part.cols.count)[None, :]
+    return Canvas(layout.height, layout.width, tuple(tiles), cell_levels, cell_rows, cell_cols)

@@ -50,7 +50,7 @@ def test_any_size_is_laid_out_completely(height, width, min_face_px, factor):
     assert_every_cell_once(pyramid)
     for canvas in pyramid.canvases:
         assert canvas.height <= 384
-        assert canvas.width <= 352
+        assert canvas.width <= 448
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -72,10 +72,9 @@ def test_tiles_hold_the_levels_pixels_where_the_cells_say(size):
             top, left = 2 * canvas.cell_rows[row, col], 2 * canvas.cell_cols[row, col]
             expected = whole[top : top + 12, left : left + 12]
             seen = picture[2 * row : 2 * row + 12, 2 * col : 2 * col + 12]
-            # At a level's odd border the twelfth row or column is a repeated one, that the level itself does not have.
+            # At an odd level's border a cell sees 11 pixels, and so it must at the canvas's own border.
             assert min(expected.shape[:2]) >= 11
-            assert np.array_equal(seen[: expected.shape[0], : expected.shape[1]], expected)
-            assert not np.isnan(seen).any()
+            assert np.array_equal(seen, expected)
             n_checked += 1
     assert n_checked >= 5
 
@@ -85,4 +84,4 @@ def test_canvases_waste_little_of_a_run():
         pyramid = plan_pyramid(*size, 20, 0.709)
         painted = sum(canvas.height * canvas.width for canvas in pyramid.canvases)
         needed = sum(level.height * level.width for level in pyramid.levels)
-        assert painted < 1.45 * needed, size
+        assert painted < 1.5 * needed, size
