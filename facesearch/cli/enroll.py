@@ -138,6 +138,7 @@ def _enroll_folder(session: Session, folder: str, labels_csv: Path | None, **cho
             n_done += 1
             advance(n_done, total)
 
+        advance(0, total)
         return service.enroll_folder(folder, labels_csv=labels_csv, on_outcome=on_outcome, **choices)
 
 

@@ -81,8 +81,8 @@ def _report(error: Shape, exit_code: int, *, as_json: bool, hint: str = "") -> i
         else:
             sys.stderr.write(f"error: {printable(error['message'])}\n{hint}")
         sys.stderr.flush()
-    except BrokenPipeError:
-        pass  # nobody reads it; the exit code still tells
+    except OSError:
+        pass  # closed or full: the exit code still tells
     return exit_code
 
 

@@ -6,6 +6,7 @@ What a command does is in the module of its group.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -152,6 +153,9 @@ def execute(arguments: Sequence[str], *, library: Library | None = None, log_fol
 
 def run() -> NoReturn:
     """Run the command line of this process: the console's entry point."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by whoever started the process
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - for as long as the process
     sys.exit(execute(sys.argv[1:]))
 
 

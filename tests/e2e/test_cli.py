@@ -115,7 +115,7 @@ def test_people_and_database(command, gallery):
 
 
 def test_doctor_is_well(command, gallery):
-    document = json.loads(command("doctor", "--json")[0])
+    document = json.loads(command("doctor", "--rebuild-index", "--json")[0])
     assert document["is_well"] is True
     states = {check["name"]: check["status"] for check in document["checks"]}
     for name in ("detector weights", "embedder", "cache", "engine", "database", "index of default"):
@@ -167,6 +167,12 @@ def test_closed_pipe_is_quiet(command):
     os.close(writing)
     _, err = process.communicate(timeout=TIMEOUT_S)
     assert (process.returncode, err) == (141, b"")
+
+
+def test_closed_streams_end_with_the_right_code_all_the_same(command):
+    for closed, arguments, code in ((">&-", "models list", 0), ("2>&-", "nonsense", 2), ("<&-", "identities remove Ada", 2)):
+        line = f'"{sys.executable}" "{ROOT / "cli.py"}" {arguments} {closed}'
+        assert subprocess.run(["/bin/sh", "-c", line], capture_output=True, timeout=TIMEOUT_S, check=False).returncode == code
 
 
 def test_full_disk_behind_stdout_is_6(command):

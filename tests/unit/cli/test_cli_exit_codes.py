@@ -90,7 +90,7 @@ def test_identify_is_0_when_one_face_of_several_is_recognised_and_1_when_none_is
         ("--min-face", "small", "detect", "a.jpg"),
     ],
 )
-def test_wrong_usage_is_2_and_says_so_in_one_line(cli, service, arguments):
+def test_wrong_usage_is_2_with_a_message(cli, service, arguments):
     ran = cli(*arguments)
     assert ran.code == 2
     assert ran.out == ""
