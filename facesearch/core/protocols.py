@@ -335,6 +335,18 @@ class StoreWriter(StoreReader, Protocol):
         """
         ...
 
+    def move_template(self, template_id: int, identity_id: int) -> tuple[int, ...]:
+        """Give the face of a template to another identity of its collection; return the moved template ids.
+
+        A face belongs to one person, so its templates of other embedders move too. The identity left behind stays, even without
+        templates. The collection's revision rises by one for each template; a face that is the identity's already changes nothing.
+
+        Raises:
+            UnknownIdentityError: There is no such template or identity.
+            EnrollmentError: The identity is in another collection.
+        """
+        ...
+
     def remove_identity(self, identity_id: int, *, erase: bool = False) -> tuple[int, ...]:
         """Delete an identity, its templates, faces and pictures; return the removed template ids.
 

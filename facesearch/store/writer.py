@@ -158,6 +158,36 @@ class SqlWriter(SqlReader):
         self._record(target_home, moved, ChangeKind.MOVE)
         return moved
 
+    def move_template(self, template_id: int, identity_id: int) -> tuple[int, ...]:
+        """Give the face of a template to another identity of its collection; return the moved template ids.
+
+        A face belongs to one person, so its templates of other embedders move too. The identity left behind stays, even without
+        templates. The collection's revision rises by one for each template; a face that is the identity's already changes nothing.
+
+        Raises:
+            UnknownIdentityError: There is no such template or identity.
+            EnrollmentError: The identity is in another collection.
+        """
+        statement = select(TemplateRow.face_id, TemplateRow.collection_id, FaceRow.identity_id)
+        row = self._session.first(statement.join(FaceRow, FaceRow.id == TemplateRow.face_id).where(TemplateRow.id == template_id))
+        if row is None:
+            raise UnknownIdentityError(f"there is no template {template_id}", template_id=template_id)
+        target, target_home = self._existing(identity_id)
+        if row.collection_id != target_home:
+            raise EnrollmentError(
+                f"template {template_id} is in another collection than {target.label!r} ({target.collection!r}): "
+                "a face can only be moved within its collection",
+                template_id=template_id,
+                label=target.label,
+            )
+        if row.identity_id == identity_id:
+            return ()
+        of_face = select(TemplateRow.id).where(TemplateRow.face_id == row.face_id).order_by(TemplateRow.id)
+        moved = tuple(int(one.id) for one in self._session.rows(of_face))
+        self._session.run(update(FaceRow).where(FaceRow.id == row.face_id).values(identity_id=identity_id))
+        self._record(target_home, moved, ChangeKind.MOVE)
+        return moved
+
     def remove_identity(self, identity_id: int, *, erase: bool = False) -> tuple[int, ...]:
         """Delete an identity, its templates, faces and pictures; return the removed template ids.
 

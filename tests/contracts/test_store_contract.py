@@ -156,6 +156,7 @@ def test_what_is_unknown_is_an_error(store):
             lambda: writer.add_face(4711, new_face(1)),
             lambda: writer.remove_identity(4711),
             lambda: writer.merge_identities(4711, 4712),
+            lambda: writer.move_template(4711, 4712),
             lambda: writer.remove_template(4711),
         ):
             with pytest.raises(UnknownIdentityError, match="4711"):
@@ -320,6 +321,37 @@ def test_merging_with_oneself_or_across_collections_is_refused(store):
             writer.merge_identities(ada, ada)
         with pytest.raises(EnrollmentError, match="one collection"):
             writer.merge_identities(ada, eve)
+
+
+def test_moving_a_face_takes_all_its_templates_and_its_picture_along(store):
+    ada, (own, a1) = enroll(store, "Ada", 9, 1)
+    with store.writing() as writer:
+        a2 = writer.add_face(ada, new_face(1, embedder_id=OTHER_EMBEDDER)).template_id
+        a3 = writer.add_face(ada, new_face(2, kept=picture(2))).template_id
+    bob, (b1,) = enroll(store, "Bob", 3)
+    with store.writing() as writer:
+        assert writer.move_template(a2, bob) == (a1, a2)
+        assert writer.move_template(a3, bob) == (a3,)
+        assert writer.move_template(b1, bob) == ()
+    with store.reading() as reader:
+        assert [one.template_id for one in reader.templates_of(ada)] == [own]
+        assert [one.template_id for one in reader.templates_of(bob)] == [a1, a2, a3, b1]
+        assert reader.picture_of(a3) == picture(2)
+        assert kinds(reader.changes_since("default", 5)) == [(one, ChangeKind.MOVE) for one in (a1, a2, a3)]
+        assert reader.collection("default").revision == 8
+
+
+def test_moving_to_another_collection_or_to_nobody_is_refused(store):
+    _, (a1,) = enroll(store, "Ada", 1)
+    with store.writing() as writer:
+        writer.add_collection("other")
+    eve, _ = enroll(store, "Eve", 2, collection="other")
+    with store.writing() as writer:
+        with pytest.raises(EnrollmentError, match="within its collection"):
+            writer.move_template(a1, eve)
+        with pytest.raises(UnknownIdentityError, match="4712"):
+            writer.move_template(a1, 4712)
+        assert writer.collection("default").revision == 1
 
 
 def test_removing_leaves_nothing_of_the_person_and_everything_of_others(store):

@@ -85,6 +85,19 @@ class StoreModel(RuleBasedStateMachine):
         assert moved == self.people.pop(source)[1]
         self.people[target][1].update(moved)
 
+    @precondition(lambda self: any(templates for _, templates in self.people.values()))
+    @rule(data=st.data())
+    def move_template(self, data: st.DataObject) -> None:
+        owned = sorted((template_id, owner) for owner, (_, templates) in self.people.items() for template_id in templates)
+        template_id, owner = data.draw(st.sampled_from(owned))
+        target = self.chosen(data)
+        with self.store.writing() as writer:
+            moved = set(writer.move_template(template_id, target))
+        assert moved <= self.people[owner][1]
+        assert (template_id in moved) == (owner != target)
+        self.people[owner][1].difference_update(moved)
+        self.people[target][1].update(moved)
+
     @precondition(lambda self: self.people)
     @rule(data=st.data())
     def give_up_halfway(self, data: st.DataObject) -> None:
