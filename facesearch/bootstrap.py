@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -15,7 +16,7 @@ from facesearch.core.errors import SettingsError
 from facesearch.core.face import Box, Detection, FaceCrop
 from facesearch.core.identity import Keep, KeptPicture
 from facesearch.core.image import Image
-from facesearch.core.protocols import Detector, Embedder
+from facesearch.core.protocols import Detector, Embedder, IdentityStore, StoreReader, StoreWriter
 from facesearch.core.template import Template
 from facesearch.detection.mtcnn import DetectorSettings, MtcnnDetector
 from facesearch.embedding.embedder import create_embedder
@@ -38,7 +39,6 @@ from facesearch.service.pipeline import FacePipeline, ImageSource
 from facesearch.service.search import GallerySearch
 from facesearch.service.verify import Verify
 from facesearch.settings import Settings
-from facesearch.store.sql import SqlStore
 
 Loaded = TypeVar("Loaded")
 
@@ -54,6 +54,11 @@ class Lazy(Generic[Loaded]):
         self._make = make
         self._lock = threading.Lock()
         self._loaded: Loaded | None = None
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the thing was made yet."""
+        return self._loaded is not None
 
     def get(self) -> Loaded:
         """Return the thing, made by the first call."""
@@ -94,6 +99,27 @@ class LazyEmbedder(Lazy[Embedder]):
     def embed(self, crops: Sequence[FaceCrop]) -> tuple[Template, ...]:
         """Return one template a crop; see ``Embedder``."""
         return self.get().embed(crops) if crops else ()
+
+
+class LazyStore(Lazy[IdentityStore]):
+    """A store whose library is loaded by the first transaction: two photographs are compared without a database."""
+
+    def reading(self) -> AbstractContextManager[StoreReader]:
+        """Open a reading transaction; see ``IdentityStore``."""
+        return self.get().reading()
+
+    def writing(self) -> AbstractContextManager[StoreWriter]:
+        """Open a writing transaction; see ``IdentityStore``."""
+        return self.get().writing()
+
+    def scrub(self) -> None:
+        """Overwrite what deletions left behind; see ``IdentityStore``."""
+        self.get().scrub()
+
+    def close(self) -> None:
+        """Release connections, where there are any."""
+        if self.is_loaded:
+            self.get().close()
 
 
 class Parts:
@@ -161,8 +187,13 @@ class Parts:
         return LazyEmbedder(self._make_embedder, self.embedder_id, self.card)
 
     @cached_property
-    def store(self) -> SqlStore:
+    def store(self) -> IdentityStore:
         """The database."""
+        return LazyStore(self._make_store)
+
+    def _make_store(self) -> IdentityStore:
+        from facesearch.store.sql import SqlStore
+
         settings = self.settings
         return SqlStore(settings.resolved_database_url, busy_timeout_s=settings.busy_timeout_s, create=True)
 
