@@ -26,6 +26,7 @@ from facesearch.gallery.options import IndexOptions
 from facesearch.imaging.align import align_faces
 from facesearch.imaging.crops import face_picture, photo_picture
 from facesearch.imaging.decode import DecodeLimits, decode_image
+from facesearch.imaging.quality import measure_quality
 from facesearch.inference import Engine, create_engine
 from facesearch.service.enroll import Enroll
 from facesearch.service.enroll_folder import EnrollFolder
@@ -179,7 +180,9 @@ class Parts:
     def pipeline(self) -> FacePipeline:
         """Decode, detect, align, embed; the networks are loaded by the first photograph."""
         detector = LazyDetector(self._make_detector)
-        return FacePipeline(self.decode, detector, align_faces, self.embedder, min_face_px=self.settings.min_face_px)
+        return FacePipeline(
+            self.decode, detector, align_faces, self.embedder, min_face_px=self.settings.min_face_px, meter=measure_quality
+        )
 
     @cached_property
     def embedder(self) -> Embedder:
@@ -220,8 +223,15 @@ class Parts:
         """Everything the façade passes on to."""
         settings, store, indexes, pipeline = self.settings, self.store, self.indexes, self.pipeline
         points = self.card.operating_points(flip=settings.flip_average)
-        enroll = Enroll(store, indexes, points, duplicate_fpir=settings.duplicate_fpir, mismatch_fmr=settings.mismatch_fmr)
-        search = GallerySearch(store, indexes, default_collection=settings.collection)
+        enroll = Enroll(
+            store,
+            indexes,
+            points,
+            duplicate_fpir=settings.duplicate_fpir,
+            mismatch_fmr=settings.mismatch_fmr,
+            quality_gate=settings.quality_gate,
+        )
+        search = GallerySearch(store, indexes, default_collection=settings.collection, fusion=settings.fusion)
         return Services(
             pipeline=pipeline,
             store=store,
@@ -229,7 +239,7 @@ class Parts:
             points=points,
             enroll=enroll,
             enroll_folder=EnrollFolder(pipeline, enroll, self.make_picture),
-            verify=Verify(store, points, default_fmr=settings.verify_fmr),
+            verify=Verify(store, points, default_fmr=settings.verify_fmr, fusion=settings.fusion),
             identify=Identify(search, points, default_fpir=settings.identify_fpir),
             people=People(store, indexes, default_collection=settings.collection),
             exchange=Exchange(store, embedder_id=self.embedder_id),

@@ -15,7 +15,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from facesearch.core.decision import DEFAULT_IDENTIFY_FPIR, DEFAULT_VERIFY_FMR
 from facesearch.core.errors import SettingsError
+from facesearch.core.fusion import Fusion
 from facesearch.core.identity import DEFAULT_COLLECTION, Keep
+from facesearch.core.quality import QualityGate
 
 CONFIG_VARIABLE = "FACESEARCH_CONFIG"
 """Environment variable that names the settings file; ``facesearch.toml`` of the current folder where it is not set."""
@@ -71,8 +73,14 @@ class Settings(BaseSettings):
     identify_fpir: float = Field(
         DEFAULT_IDENTIFY_FPIR, gt=0, le=1, description="False positive identification rate of 1:N decisions."
     )
+    fusion: Fusion = Field(
+        Fusion.BEST, description="How several photographs of a person become one score: best, mean or quality."
+    )
     duplicate_fpir: float = Field(
         1e-3, gt=0, le=1, description="Rate at which an enrolment may wrongly be called a duplicate person."
+    )
+    quality_gate: QualityGate = Field(
+        QualityGate.STANDARD, description="What is refused at enrolment: off (nothing), standard (hardly usable faces) or strict."
     )
     mismatch_fmr: float = Field(1e-2, gt=0, le=1, description="FMR whose threshold a further photograph of a person must reach.")
 

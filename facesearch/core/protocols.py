@@ -19,6 +19,8 @@ from facesearch.core.decision import Neighbour
 from facesearch.core.face import Alignment, Box, Detection, FaceCrop
 from facesearch.core.identity import Collection, EnrolledTemplate, GalleryChange, Identity, KeptPicture, NewFace
 from facesearch.core.image import Image
+from facesearch.core.quality import Quality
+from facesearch.core.records import RecordsReader, RecordsWriter
 from facesearch.core.template import Template, TemplateBatch
 
 
@@ -60,6 +62,14 @@ class Aligner(Protocol):
         Raises:
             LowQualityFaceError: Landmarks of a detection cannot be aligned (they coincide).
         """
+        ...
+
+
+class QualityMeter(Protocol):
+    """Measures how usable a face is."""
+
+    def __call__(self, crop: FaceCrop, alignment: Alignment) -> Quality:
+        """Return the figures of an aligned face."""
         ...
 
 
@@ -207,7 +217,7 @@ class IndexFactory(Protocol):
         ...
 
 
-class StoreReader(Protocol):
+class StoreReader(RecordsReader, Protocol):
     """What can be asked of the store inside one transaction: a consistent picture."""
 
     def collections(self) -> tuple[Collection, ...]:
@@ -282,7 +292,7 @@ class StoreReader(Protocol):
         ...
 
 
-class StoreWriter(StoreReader, Protocol):
+class StoreWriter(StoreReader, RecordsWriter, Protocol):
     """What can be changed inside one writing transaction; nothing is seen by others before it ends well."""
 
     def add_collection(self, name: str) -> Collection:

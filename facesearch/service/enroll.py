@@ -17,11 +17,13 @@ from facesearch.core.errors import (
     IdentityMismatchError,
     InputError,
     LabelTakenError,
+    LowQualityFaceError,
     UnknownIdentityError,
 )
 from facesearch.core.face import box_iou
 from facesearch.core.identity import EnrolledTemplate, Identity, KeptPicture, NewFace, Provenance, checked_label, checked_tags
 from facesearch.core.protocols import GalleryIndex, IdentityStore, StoreWriter
+from facesearch.core.quality import QualityGate
 from facesearch.service.gallery import GalleryIndexes
 from facesearch.service.pipeline import ProbeFace
 
@@ -37,11 +39,13 @@ class EnrollmentChecks:
         new: The label must not exist yet.
         allow_mismatch: Enroll although the face resembles none of the label's photographs.
         allow_duplicate: Enroll although the face is that of somebody enrolled under another label.
+        quality_gate: How usable the face must be; None for the setting.
     """
 
     new: bool = False
     allow_mismatch: bool = False
     allow_duplicate: bool = False
+    quality_gate: QualityGate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,7 @@ class Enroll:
         points: The embedder's operating points.
         duplicate_fpir: Rate at which a person new to the gallery may wrongly be called a duplicate.
         mismatch_fmr: FMR whose threshold a further photograph of a person must reach against one of those enrolled.
+        quality_gate: How usable a face must be where an enrolment does not say.
     """
 
     def __init__(
@@ -89,12 +94,14 @@ class Enroll:
         *,
         duplicate_fpir: float,
         mismatch_fmr: float,
+        quality_gate: QualityGate = QualityGate.OFF,
     ) -> None:
         self._store = store
         self._indexes = indexes
         self._points = points
         self._duplicate_fpir = duplicate_fpir
         self._mismatch_fmr = mismatch_fmr
+        self._quality_gate = quality_gate
 
     def __call__(
         self,
@@ -108,6 +115,7 @@ class Enroll:
 
         Raises:
             LabelError: A label, tag or collection name is not allowed.
+            LowQualityFaceError: A face falls short of the quality gate.
             LabelTakenError: ``checks.new`` and the label exists.
             DuplicateTemplateError: The same face of the same photograph is enrolled already.
             IdentityMismatchError: The face resembles none of the label's photographs.
@@ -118,6 +126,9 @@ class Enroll:
         labels = [checked_label(one.label) for one in faces]
         if len(set(labels)) != len(labels):
             raise InputError("one photograph shows a person once: two faces were given the same label")
+        gate = self._quality_gate if checks.quality_gate is None else checks.quality_gate
+        for one in faces:
+            _refuse_low_quality(one.face, gate)
         self._warm_up(name)
         with self._store.writing() as writer:
             writer.ensure_collection(name)
@@ -202,13 +213,27 @@ class Enroll:
         return None
 
 
+def _refuse_low_quality(face: ProbeFace, gate: QualityGate) -> None:
+    missing = face.quality.shortfalls(gate) if face.quality is not None else ()
+    if missing:
+        raise LowQualityFaceError(
+            f"{face.image.name}: the face is too poor to be enrolled ({'; '.join(str(one) for one in missing)}); "
+            f"take a better photograph, or set the quality gate from {gate} to {QualityGate.OFF} to enroll it all the same",
+            reasons=[str(one.reason) for one in missing],
+            shortfalls=[one.as_dict() for one in missing],
+            gate=str(gate),
+            box=[round(value, 1) for value in face.detection.box],
+        )
+
+
 def _new_face(one: FaceToEnroll) -> NewFace:
     face = one.face
+    figures = face.quality.figures() if face.quality is not None else {}
     provenance = Provenance(
         image_digest=face.image.digest,
         source=face.image.source,
         detection=face.detection,
         enrolled_at=datetime.now(UTC),
-        quality={"face_px": round(min(face.detection.width, face.detection.height), 1)},
+        quality={**figures, "face_px": round(min(face.detection.width, face.detection.height), 1)},
     )
     return NewFace(face.template, provenance, one.picture)

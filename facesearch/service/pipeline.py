@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-from facesearch.core.errors import FaceSearchError
-from facesearch.core.face import Box, Detection
+from facesearch.core.errors import FaceSearchError, LowQualityFaceError
+from facesearch.core.face import Box, Detection, FaceCrop
 from facesearch.core.identity import Keep, KeptPicture
 from facesearch.core.image import Image
-from facesearch.core.protocols import Aligner, Detector, Embedder
+from facesearch.core.protocols import Aligner, Detector, Embedder, QualityMeter
+from facesearch.core.quality import Quality
 from facesearch.core.template import Template
 from facesearch.service.faces import FaceChoice, checked_face_choice, choose_face, require_faces
 
@@ -36,11 +37,13 @@ class ProbeFace:
         image: The photograph.
         detection: The face.
         template: Its template.
+        quality: How usable the face is; None where the pipeline has no meter.
     """
 
     image: Image
     detection: Detection
     template: Template
+    quality: Quality | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class FacePipeline:
         align: Cuts them out.
         embedder: Turns crops into templates.
         min_face_px: The detector's smallest face, for messages.
+        meter: Measures the quality of every face; None measures none.
     """
 
     def __init__(
@@ -77,12 +81,14 @@ class FacePipeline:
         embedder: Embedder,
         *,
         min_face_px: int,
+        meter: QualityMeter | None = None,
     ) -> None:
         self._decode = decode
         self._detector = detector
         self._align = align
         self._embedder = embedder
         self._min_face_px = min_face_px
+        self._meter = meter
 
     @property
     def embedder_id(self) -> str:
@@ -111,7 +117,22 @@ class FacePipeline:
         """
         crops = self._align(image, detections, self._embedder.alignment)
         templates = self._embedder.embed(crops)
-        return tuple(ProbeFace(image, face, template) for face, template in zip(detections, templates, strict=True))
+        return tuple(
+            ProbeFace(image, crop.detection, template, self._quality(crop)) for crop, template in zip(crops, templates, strict=True)
+        )
+
+    def qualities(self, image: Image, detections: Sequence[Detection]) -> tuple[Quality | None, ...]:
+        """Return how usable each face is, in order, without embedding it; None where it cannot be aligned."""
+        measured: list[Quality | None] = []
+        for detection in detections:
+            try:
+                measured.append(self._quality(self._align(image, (detection,), self._embedder.alignment)[0]))
+            except LowQualityFaceError:
+                measured.append(None)
+        return tuple(measured)
+
+    def _quality(self, crop: FaceCrop) -> Quality | None:
+        return self._meter(crop, self._embedder.alignment) if self._meter is not None else None
 
     def face(self, source: ImageSource, choice: FaceChoice = "only", *, roi: Box | None = None) -> ProbeFace:
         """Return the one face of a photograph that is meant.
@@ -184,7 +205,8 @@ class FacePipeline:
         templates = dict(zip(crops, self._embedder.embed(tuple(crops.values())), strict=True))
         for place, (key, _) in enumerate(current):
             if place in templates:
-                yield Streamed(key, ProbeFace(images[place], chosen[place], templates[place]), None)
+                quality = self._quality(crops[place])
+                yield Streamed(key, ProbeFace(images[place], chosen[place], templates[place], quality), None)
             else:
                 yield Streamed(key, None, errors[place])
 

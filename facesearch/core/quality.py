@@ -1,0 +1,161 @@
+"""How usable a face is, what it lacks, and the gates that refuse it.
+
+It measures nothing: see ``facesearch.imaging.quality``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+
+from facesearch.core.errors import InputError
+
+
+class QualityReason(StrEnum):
+    """Why a face is hard to recognise; a stable code each."""
+
+    TOO_SMALL = "too_small"
+    BLURRED = "blurred"
+    TURNED_AWAY = "turned_away"
+    TOO_DARK = "too_dark"
+    TOO_BRIGHT = "too_bright"
+    OCCLUDED = "occluded"
+    WEAK_DETECTION = "weak_detection"
+
+
+class QualityGate(StrEnum):
+    """How strict the door is."""
+
+    OFF = "off"
+    STANDARD = "standard"
+    STRICT = "strict"
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """One figure that a gate finds wanting.
+
+    Attributes:
+        reason: Why it matters.
+        measure: Name of the figure in ``Quality``.
+        measured: Its value.
+        needed: The limit.
+        is_ceiling: Whether the limit is the largest value allowed; else the smallest.
+    """
+
+    reason: QualityReason
+    measure: str
+    measured: float
+    needed: float
+    is_ceiling: bool
+
+    def as_dict(self) -> dict[str, str | float | bool]:
+        """Return plain values."""
+        return {
+            "reason": str(self.reason),
+            "measure": self.measure,
+            "measured": round(self.measured, 4),
+            "needed": self.needed,
+            "is_ceiling": self.is_ceiling,
+        }
+
+    def __str__(self) -> str:
+        """Return reason, figure and limit, for example ``too_small: face_px 18.0, at least 24 needed``."""
+        bound = "at most" if self.is_ceiling else "at least"
+        return f"{self.reason}: {self.measure} {self.measured:.3g}, {bound} {self.needed:g} needed"
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """The figures of one face; plain floats.
+
+    Attributes:
+        face_px: Shorter side of the face's box in pixels of the photograph.
+        detail_px: How many pixels wide a face would be that holds the detail seen, in the direction that holds least; at most
+            ``face_px``. An enlarged or blurred face has much less than its size.
+        sharpness: Energy of the Laplacian over the variance of the face's grey levels, at least 0.
+        yaw: Stand-in for the turn to a side: 0 from the front, about ±1 where the nose lies below an eye.
+        pitch: Stand-in for the nod: about 0 from the front, positive where the face looks down.
+        roll: Turn of the line of the eyes in degrees; alignment takes it out.
+        brightness: Mean grey level of the face in [0, 1].
+        dark_share: Share of the face that is black.
+        bright_share: Share of the face that is burnt out.
+        visible: Contrast of the least visible of eyes and mouth beside that of the face; near 0 where one is hidden.
+        detection_score: The detector's confidence in [0, 1].
+    """
+
+    face_px: float
+    detail_px: float
+    sharpness: float
+    yaw: float
+    pitch: float
+    roll: float
+    brightness: float
+    dark_share: float
+    bright_share: float
+    visible: float
+    detection_score: float
+
+    @property
+    def score(self) -> float:
+        """Placeholder."""
+        return self.detection_score
+
+    def __post_init__(self) -> None:
+        """Check that every figure is finite.
+
+        Raises:
+            InputError: One is not.
+        """
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if not math.isfinite(value):
+                raise InputError(f"quality figure {one.name} is {value}; figures are finite", figure=one.name)
+
+    def figures(self) -> dict[str, float]:
+        """Return every figure by name, ``score`` among them, rounded to four digits behind the point."""
+        return {name: round(value, 4) for name, value in {"score": self.score, **asdict(self)}.items()}
+
+    def shortfalls(self, gate: QualityGate) -> tuple[Shortfall, ...]:
+        """Return what a gate finds wanting, in the order of ``QualityReason``; empty where the face passes."""
+        found = []
+        for limit in GATE_LIMITS[gate]:
+            value = abs(getattr(self, limit.measure)) if limit.is_ceiling else getattr(self, limit.measure)
+            if value > limit.needed if limit.is_ceiling else value < limit.needed:
+                found.append(Shortfall(limit.reason, limit.measure, value, limit.needed, limit.is_ceiling))
+        return tuple(found)
+
+    @property
+    def reasons(self) -> tuple[QualityReason, ...]:
+        """What the standard gate finds wanting."""
+        return tuple(dict.fromkeys(one.reason for one in self.shortfalls(QualityGate.STANDARD)))
+
+
+@dataclass(frozen=True, slots=True)
+class GateLimit:
+    """The smallest (or, as a ceiling, largest) size that a gate allows a figure; signs do not count for a ceiling."""
+
+    reason: QualityReason
+    measure: str
+    needed: float
+    is_ceiling: bool = False
+
+
+GATE_LIMITS: dict[QualityGate, tuple[GateLimit, ...]] = {
+    QualityGate.OFF: (),
+    QualityGate.STANDARD: (GateLimit(QualityReason.TOO_SMALL, "face_px", 16.0),),
+    QualityGate.STRICT: (GateLimit(QualityReason.TOO_SMALL, "face_px", 32.0),),
+}
+
+
+def checked_gate(gate: object) -> QualityGate:
+    """Return a gate by name.
+
+    Raises:
+        InputError: Neither ``off``, ``standard`` nor ``strict``.
+    """
+    try:
+        return QualityGate(str(gate))
+    except ValueError as exc:
+        raise InputError(f"the quality gate must be one of {', '.join(QualityGate)}, not {gate!r}") from exc
