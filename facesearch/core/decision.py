@@ -47,6 +47,8 @@ class OperatingPoint:
         n_non_mated: Non-mated comparisons of photographs behind it.
         is_supported: Whether the evidence reaches the FMR that was asked for; False for the tightest point used in
             place of a tighter one.
+        name: Under which it was saved; None for the points shipped with the embedder.
+        is_in_sample: Whether it was set on the very data that its rates are reported on.
     """
 
     threshold: float
@@ -54,6 +56,8 @@ class OperatingPoint:
     embedder_id: str
     n_non_mated: int
     is_supported: bool = True
+    name: str | None = None
+    is_in_sample: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges."""

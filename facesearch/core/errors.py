@@ -100,6 +100,13 @@ class UnknownCollectionError(EnrollmentError):
     status = 404
 
 
+class UnknownFeedbackError(EnrollmentError):
+    """No feedback has this id."""
+
+    code = "unknown_feedback"
+    status = 404
+
+
 class LabelTakenError(EnrollmentError):
     """The label or collection name exists already."""
 

@@ -31,7 +31,8 @@ from facesearch.core.identity import (
 )
 from facesearch.core.template import Template, TemplateBatch
 from facesearch.store.codec import decode_box, decode_landmarks, decode_vector, decode_vectors
-from facesearch.store.session import Session, chunks
+from facesearch.store.records import RecordsReader
+from facesearch.store.session import chunks
 from facesearch.store.tables import ChangeRow, CollectionRow, FaceRow, IdentityRow, ImageRow, PictureRow, TemplateRow
 
 _IDENTITY_PAGE = 2_000
@@ -43,7 +44,7 @@ _IDENTITY_COLUMNS = (
 )
 
 
-class SqlReader:
+class SqlReader(RecordsReader):
     """A consistent picture of the database: ``facesearch.core.protocols.StoreReader`` on one open transaction.
 
     Not safe to use from several threads at once; open one transaction a thread.
@@ -51,9 +52,6 @@ class SqlReader:
     Args:
         session: The open transaction.
     """
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
 
     def collections(self) -> tuple[Collection, ...]:
         """Return all collections by name, in code point order."""

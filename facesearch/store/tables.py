@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     DateTime,
     Double,
     ForeignKey,
@@ -171,6 +172,65 @@ class ChangeRow(Base):
     revision: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     template_id: Mapped[int] = mapped_column(BigInteger)
     op: Mapped[str] = mapped_column(String(16))
+
+
+class PointRow(Base):
+    """A threshold that somebody measured, with its evidence; see ``facesearch.core.records.SavedPoint``."""
+
+    __tablename__ = "operating_points"
+    __table_args__ = (UniqueConstraint("name", "embedder_id"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(ID, primary_key=True)
+    name: Mapped[str] = mapped_column(NAME)
+    embedder_id: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(String(16))
+    rate: Mapped[float] = mapped_column(Double)
+    threshold: Mapped[float] = mapped_column(Double)
+    n_non_mated: Mapped[int] = mapped_column(BigInteger)
+    n_person_pairs: Mapped[int] = mapped_column(BigInteger)
+    n_templates: Mapped[int | None] = mapped_column(BigInteger)
+    fusion: Mapped[str] = mapped_column(String(32))
+    data_digest: Mapped[str] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(Text)
+    is_in_sample: Mapped[bool] = mapped_column(Boolean)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class CalibrationRow(Base):
+    """An embedder's calibration; ``parameters`` holds ``knots``, ``llrs`` and ``clamp``. One an embedder."""
+
+    __tablename__ = "calibrations"
+
+    embedder_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    method: Mapped[str] = mapped_column(String(16))
+    parameters: Mapped[dict[str, Any]] = mapped_column(JSON)
+    prior: Mapped[float] = mapped_column(Double)
+    n_mated: Mapped[int] = mapped_column(BigInteger)
+    n_non_mated: Mapped[int] = mapped_column(BigInteger)
+    n_people: Mapped[int] = mapped_column(BigInteger)
+    data_digest: Mapped[str] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class FeedbackRow(Base):
+    """What somebody said of a face and an enrolled person; gone with the person."""
+
+    __tablename__ = "feedback"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(ID, primary_key=True)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"), index=True)
+    identity_id: Mapped[int] = mapped_column(ForeignKey("identities.id", ondelete="CASCADE"), index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    embedder_id: Mapped[str] = mapped_column(Text)
+    vector: Mapped[bytes] = mapped_column(LargeBinary)
+    image_digest: Mapped[str] = mapped_column(Text)
+    box: Mapped[list[float]] = mapped_column(JSON)
+    score: Mapped[float] = mapped_column(Double)
+    floor: Mapped[float | None] = mapped_column(Double)
+    said_by: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 def table_names() -> tuple[str, ...]:

@@ -27,11 +27,12 @@ from facesearch.core.identity import (
 )
 from facesearch.store import codec
 from facesearch.store.reader import SqlReader
+from facesearch.store.records import RecordsWriter
 from facesearch.store.session import chunks
-from facesearch.store.tables import ChangeRow, CollectionRow, FaceRow, IdentityRow, ImageRow, PictureRow, TemplateRow
+from facesearch.store.tables import ChangeRow, CollectionRow, FaceRow, FeedbackRow, IdentityRow, ImageRow, PictureRow, TemplateRow
 
 
-class SqlWriter(SqlReader):
+class SqlWriter(SqlReader, RecordsWriter):
     """``facesearch.core.protocols.StoreWriter`` on one open writing transaction.
 
     Names are checked by a query before they are written: writers take turns, so the answer holds, and the transaction stays usable
@@ -153,6 +154,7 @@ class SqlWriter(SqlReader):
             )
         moved = self._template_ids(source_id)
         self._session.run(update(FaceRow).where(FaceRow.identity_id == source_id).values(identity_id=target_id))
+        self._session.run(update(FeedbackRow).where(FeedbackRow.identity_id == source_id).values(identity_id=target_id))
         self._update(target, tags=list(checked_tags((*source.tags, *target.tags))))
         self._session.run(delete(IdentityRow).where(IdentityRow.id == source_id))
         self._record(target_home, moved, ChangeKind.MOVE)

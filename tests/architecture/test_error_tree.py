@@ -27,6 +27,7 @@ OWN_STATUS = {
     errors.ImageTooLargeError: 413,
     errors.UnknownIdentityError: 404,
     errors.UnknownCollectionError: 404,
+    errors.UnknownFeedbackError: 404,
     errors.TemplateFormatError: 500,
 }
 

@@ -80,7 +80,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         return
     url: URL = request.getfixturevalue("postgresql_migrated")
     yield url.render_as_string(hide_password=False)
-    _on_server(url, "DELETE FROM collections")
+    _on_server(url, "DELETE FROM collections", "DELETE FROM operating_points", "DELETE FROM calibrations")
 
 
 @pytest.fixture
