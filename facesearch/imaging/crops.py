@@ -121,8 +121,18 @@ def align_kept(picture: KeptPicture, alignment: Alignment, *, limits: DecodeLimi
     return align_face(image, detection, alignment)
 
 
-def _jpeg(pixels: Pixels) -> bytes:
+def crop_jpeg(crop: FaceCrop, *, quality: int = 85) -> bytes:
+    """Return an aligned face as a small JPEG for showing, not for embedding.
+
+    Args:
+        crop: The face.
+        quality: JPEG quality, 1 to 95.
+    """
+    return _jpeg(crop.pixels, quality=quality)
+
+
+def _jpeg(pixels: Pixels, *, quality: int = JPEG_QUALITY) -> bytes:
     stream = BytesIO()
     # Full colour resolution: a kept crop is small, and halved colour would blur what is embedded from it.
-    PilImage.fromarray(pixels).save(stream, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    PilImage.fromarray(pixels).save(stream, "JPEG", quality=quality, subsampling=0)
     return stream.getvalue()
