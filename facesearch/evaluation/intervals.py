@@ -50,6 +50,12 @@ def _check_counts(count: int, total: int) -> None:
         raise InputError(f"a count lies between 0 and the number of trials, {count} of {total} does not")
 
 
+def percent(share: float) -> str:
+    """Return a share as a percentage with two decimals; shares under 0.1 % keep two significant digits."""
+    hundredths = 100.0 * share
+    return f"{hundredths:.2f} %" if hundredths == 0.0 or hundredths >= 0.1 else f"{hundredths:.2g} %"
+
+
 @dataclass(frozen=True, slots=True)
 class Rate:
     """A share with its counts; printed as ``99.27 % (2978/3000)``.
@@ -81,6 +87,46 @@ class Rate:
 
     def __str__(self) -> str:
         """Return the percentage and the counts; small shares keep two significant digits."""
-        percent = 100.0 * self.value
-        text = f"{percent:.2f}" if self.count == 0 or percent >= 0.1 else f"{percent:.2g}"
-        return f"{text} % ({self.count}/{self.total})"
+        return f"{percent(self.value)} ({self.count}/{self.total})"
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedRate:
+    """A share in which every person (or pair of people) weighs the same, with the counts behind it.
+
+    Printed as ``0.098 % (17/9000 of 40 people)``; the percentage is not the ratio of the two counts, which is ``pooled``.
+
+    Attributes:
+        value: The weighted share, in [0, 1].
+        count: Trials with the outcome, each counted once.
+        total: All trials, at least 1.
+        n_units: People, or pairs of people, that weigh the same, at least 1.
+        unit: What they are: ``"people"`` or ``"pairs of people"``.
+    """
+
+    value: float
+    count: int
+    total: int
+    n_units: int
+    unit: str = "people"
+
+    def __post_init__(self) -> None:
+        """Check the counts."""
+        _check_counts(self.count, self.total)
+        if not 0.0 <= self.value <= 1.0 or self.n_units < 1:
+            raise InputError(
+                f"a share lies in [0, 1] and is of at least one of the {self.unit}, not {self.value} of {self.n_units}"
+            )
+
+    @property
+    def pooled(self) -> Rate:
+        """The share in which every trial weighs the same."""
+        return Rate(self.count, self.total)
+
+    def as_dict(self) -> dict[str, float | int]:
+        """Return ``rate``, ``count``, ``total`` and ``n_units`` as plain values."""
+        return {"rate": self.value, "count": self.count, "total": self.total, "n_units": self.n_units}
+
+    def __str__(self) -> str:
+        """Return the percentage and the counts."""
+        return f"{percent(self.value)} ({self.count}/{self.total} of {self.n_units} {self.unit})"
