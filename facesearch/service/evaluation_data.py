@@ -1,0 +1,174 @@
+"""Embedded photographs with their people, as the arithmetic of ``facesearch.evaluation`` wants them.
+
+It embeds nothing and computes no rate.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesearch.core.arrays import Vectors
+from facesearch.core.errors import InputError
+from facesearch.evaluation.one_to_many import SearchTrials
+from facesearch.service.photographs import EmbeddedPhotographs
+
+SEARCH_BLOCK = 2048
+"""Probes searched at once: 2,048 × 10,000 scores of 4 bytes take 80 MB."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownPeople:
+    """Photographs, their people and their templates, row by row.
+
+    Attributes:
+        paths: Photographs by path.
+        labels: The person of each.
+        vectors: float32 ``(N, D)``; a row of NaN is a failure to acquire.
+    """
+
+    paths: tuple[Path, ...]
+    labels: NDArray[np.str_]
+    vectors: Vectors
+
+    def __len__(self) -> int:
+        """Return the number of photographs."""
+        return len(self.paths)
+
+    def some(self, chosen: NDArray[np.bool_]) -> KnownPeople:
+        """Return some of the photographs, by a bool ``(N,)``."""
+        paths = tuple(path for path, is_chosen in zip(self.paths, chosen.tolist(), strict=True) if is_chosen)
+        return KnownPeople(paths, self.labels[chosen], self.vectors[chosen])
+
+
+def known_people(embedded: EmbeddedPhotographs, labels: Mapping[Path, str]) -> tuple[KnownPeople, tuple[str, ...]]:
+    """Return photographs with their people, and warnings.
+
+    Of byte-identical copies under one label the first is kept: a photograph compared with itself says nothing. Copies under two
+    labels stay, and are warned of: one of the labels is wrong.
+
+    Raises:
+        InputError: No photograph has a face.
+    """
+    if not embedded.rows:
+        raise InputError(
+            f"none of the {len(embedded)} photographs has a face that was found; the first failure: {embedded.failures[0].message}"
+        )
+    owners: defaultdict[str, dict[str, Path]] = defaultdict(dict)
+    kept = []
+    n_copies = 0
+    for path, digest in zip(embedded.paths, embedded.digests, strict=True):
+        label = labels[path]
+        if digest and label in owners[digest]:
+            n_copies += 1
+            continue
+        if digest:
+            owners[digest][label] = path
+        kept.append(path)
+    warnings = []
+    if n_copies:
+        warnings.append(f"{n_copies} photographs are exact copies of others of the same person and were left out")
+    torn = [tuple(by_label.values()) for by_label in owners.values() if len(by_label) > 1]
+    if torn:
+        warnings.append(
+            f"{len(torn)} photographs lie under several labels, of which at most one is right; the first: "
+            f"{' and '.join(path.as_posix() for path in torn[0])}"
+        )
+    vectors = np.full((len(kept), embedded.vectors.shape[1]), np.nan, dtype=np.float32)
+    for row, path in enumerate(kept):
+        place = embedded.rows.get(path)
+        if place is not None:
+            vectors[row] = embedded.vectors[place]
+    return KnownPeople(tuple(kept), np.array([labels[path] for path in kept]), vectors), tuple(warnings)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenSetSearch:
+    """Searches of a gallery that holds some of the people.
+
+    The gallery is the first photograph (by path) of everybody with two or more; mated probes are their other photographs. Strangers
+    are the people with one photograph; where nobody has one, every mated probe is searched again in the gallery without its person.
+
+    Attributes:
+        n_gallery: Photographs in the gallery, one a person.
+        n_gallery_failures: Those whose face could not be acquired: their people cannot be found.
+        is_leave_one_out: Whether strangers are enrolled people taken out for one search.
+        top_scores: float64 ``(N,)``, best score of each search; NaN where the probe's face could not be acquired.
+        is_enrolled: bool ``(N,)``, True for mated probes.
+        ranks: int64 ``(N,)``, rank of the right person from 1; 0 where not enrolled or not acquired.
+        people: ``(N,)``, the person of each probe.
+    """
+
+    n_gallery: int
+    n_gallery_failures: int
+    is_leave_one_out: bool
+    top_scores: NDArray[np.float64]
+    is_enrolled: NDArray[np.bool_]
+    ranks: NDArray[np.int64]
+    people: NDArray[np.str_]
+
+    def trials(self) -> SearchTrials:
+        """Return the searches as the arithmetic takes them."""
+        return SearchTrials(self.top_scores, self.is_enrolled, self.is_enrolled & (self.ranks == 1))
+
+
+def open_set_search(known: KnownPeople) -> OpenSetSearch:
+    """Search every probe of the open-set protocol (see ``OpenSetSearch``), exactly.
+
+    Raises:
+        InputError: Fewer than two people have two photographs, the first of them with a face.
+    """
+    people, first, counts = np.unique(known.labels, return_index=True, return_counts=True)
+    is_enrolled = counts >= 2
+    if int(is_enrolled.sum()) < 2:
+        raise InputError(f"an open-set search needs two people with two photographs, {int(is_enrolled.sum())} have them")
+    number_of = np.searchsorted(people, known.labels)
+    is_probe = np.ones(len(known), dtype=np.bool_)
+    is_probe[first[is_enrolled]] = False
+    place = np.full(people.size, -1)
+    place[is_enrolled] = np.arange(int(is_enrolled.sum()))
+    gallery = known.vectors[first[is_enrolled]]
+    n_failures = int(np.isnan(gallery[:, 0]).sum())
+    if len(gallery) - n_failures < 2:
+        raise InputError(f"an open-set search needs two people in the gallery, a face was found for {len(gallery) - n_failures}")
+    probes = np.flatnonzero(is_probe)
+    right = place[number_of[probes]]
+    top, ranks, top_of_others = _searched(known.vectors[probes], gallery, right)
+    mated = right >= 0
+    labels = known.labels[probes]
+    if mated.all():
+        twice = np.concatenate([mated, np.zeros(mated.size, dtype=np.bool_)])
+        tops, all_ranks = np.concatenate([top, top_of_others]), np.concatenate([ranks, np.zeros_like(ranks)])
+        return OpenSetSearch(len(gallery), n_failures, True, tops, twice, all_ranks, np.concatenate([labels, labels]))
+    return OpenSetSearch(len(gallery), n_failures, False, top, mated, ranks, labels)
+
+
+def _searched(
+    probes: Vectors, gallery: Vectors, right: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return each probe's best score, rank of its right row (0 for none), and best score of the other rows.
+
+    Rows of the gallery without a template are never found: a tie with the right row counts against it.
+    """
+    top, ranks = np.full(len(probes), np.nan), np.zeros(len(probes), dtype=np.int64)
+    others = np.full(len(probes), np.nan)
+    usable = np.flatnonzero(~np.isnan(gallery[:, 0]))
+    column_of = np.full(len(gallery) + 1, -1)  # the last place answers for -1: nobody
+    column_of[usable] = np.arange(usable.size)
+    for start in range(0, len(probes), SEARCH_BLOCK):
+        rows = start + np.flatnonzero(~np.isnan(probes[start : start + SEARCH_BLOCK, 0]))
+        scores = np.clip(probes[rows] @ gallery[usable].T, -1.0, 1.0).astype(np.float64)
+        top[rows] = scores.max(axis=1)
+        columns = column_of[right[rows]]
+        found = np.flatnonzero(columns >= 0)
+        own = scores[found, columns[found]]
+        # The right row itself is among those at or above its own score.
+        ranks[rows[found]] = (scores[found] >= own[:, None]).sum(axis=1)
+        scores[found, columns[found]] = -np.inf
+        others[rows] = scores.max(axis=1)
+    return top, ranks, others
