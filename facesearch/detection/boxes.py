@@ -43,21 +43,29 @@ def overlaps(first: NDArray[Any], second: NDArray[Any], *, over: Overlap = "unio
 
 
 def suppress(
-    boxes: NDArray[Any], scores: NDArray[Any], threshold: float, *, over: Overlap = "union", extra_px: float = 0.0
+    boxes: NDArray[Any],
+    scores: NDArray[Any],
+    threshold: float,
+    *,
+    over: Overlap = "union",
+    extra_px: float = 0.0,
+    of_equals: Literal["first", "last"] = "first",
 ) -> NDArray[np.intp]:
     """Return the boxes that no better kept box overlaps too much (greedy non-maximum suppression).
 
     Args:
         boxes: ``(N, 4)``.
-        scores: ``(N,)``; of equal scores the earlier box counts as better.
+        scores: ``(N,)``.
         threshold: A box goes when its overlap with a kept one is larger than this.
         over: See ``overlaps``.
         extra_px: See ``overlaps``.
+        of_equals: Which of boxes with equal scores counts as better, by place. Scores of clear faces are all exactly 1 in float32,
+            so this decides between real boxes.
 
     Returns:
         Indices of the kept boxes by falling score.
     """
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores, kind="stable") if of_equals == "first" else np.argsort(scores, kind="stable")[::-1]
     ranked = boxes[order]
     kept = np.zeros(0, dtype=np.intp)
     for start in range(0, len(order), _BLOCK):

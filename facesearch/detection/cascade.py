@@ -145,7 +145,7 @@ class Cascade:
         boxes = corrected(boxes, corrections[passed], extra_px=1.0)
         real = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
         boxes, scores, photos, landmarks = boxes[real], scores[real], photos[real], landmarks[real]
-        kept = _suppress_within(photos, boxes, scores, _FINAL_OVERLAP_OF_SMALLER, over="smaller", extra_px=1.0)
+        kept = _suppress_within(photos, boxes, scores, _FINAL_OVERLAP_OF_SMALLER, over="smaller", extra_px=1.0, of_equals="last")
         owners = photos[kept]
         places = [kept[owners == photo] for photo in range(n_photos)]
         return [Faces(boxes[place], landmarks[place], scores[place]) for place in places]

@@ -23,8 +23,9 @@ def overlap_slowly(a, b, over, extra):
     return shared / (min(areas) if over == "smaller" else sum(areas) - shared)
 
 
-def suppress_slowly(boxes, scores, threshold, over, extra):
-    waiting = sorted(range(len(boxes)), key=lambda place: (-scores[place], place))
+def suppress_slowly(boxes, scores, threshold, over, extra, of_equals="first"):
+    earlier = 1 if of_equals == "first" else -1
+    waiting = sorted(range(len(boxes)), key=lambda place: (-scores[place], earlier * place))
     kept = []
     while waiting:
         best = waiting.pop(0)
@@ -54,12 +55,13 @@ def test_boxes_without_area_overlap_nothing():
 
 
 @pytest.mark.parametrize("n", [0, 1, 7, 255, 256, 257, 700])
+@pytest.mark.parametrize("of_equals", ["first", "last"])
 @pytest.mark.parametrize(("threshold", "over", "extra"), [(0.5, "union", 0.0), (0.7, "union", 0.0), (0.7, "smaller", 1.0)])
-def test_suppression_equals_the_slow_one_across_block_borders(n, threshold, over, extra):
+def test_suppression_equals_the_slow_one_across_block_borders(n, threshold, over, extra, of_equals):
     boxes = random_boxes(n, n, spread=40.0 + n / 4).astype(np.float64)
-    scores = np.random.default_rng(n).uniform(0.6, 1, n).round(2)
-    kept = suppress(boxes, scores, threshold, over=over, extra_px=extra).tolist()
-    assert kept == suppress_slowly(boxes, scores, threshold, over, extra)
+    scores = np.random.default_rng(n).uniform(0.6, 1, n).round(2)  # many equal ones
+    kept = suppress(boxes, scores, threshold, over=over, extra_px=extra, of_equals=of_equals).tolist()
+    assert kept == suppress_slowly(boxes, scores, threshold, over, extra, of_equals)
     if n >= 255:
         assert len(kept) < n
 
