@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from facesearch.core.decision import DEFAULT_IDENTIFY_FPIR, DEFAULT_VERIFY_FMR
 from facesearch.core.errors import SettingsError
-from facesearch.core.fusion import Fusion
+from facesearch.core.fusion import DEFAULT_FUSION, Fusion
 from facesearch.core.identity import DEFAULT_COLLECTION, Keep
 from facesearch.core.quality import QualityGate
 
@@ -74,7 +74,7 @@ class Settings(BaseSettings):
         DEFAULT_IDENTIFY_FPIR, gt=0, le=1, description="False positive identification rate of 1:N decisions."
     )
     fusion: Fusion = Field(
-        Fusion.BEST, description="How several photographs of a person become one score: best, mean or quality."
+        DEFAULT_FUSION, description="How several photographs of a person become one score: best, mean or quality."
     )
     duplicate_fpir: float = Field(
         1e-3, gt=0, le=1, description="Rate at which an enrolment may wrongly be called a duplicate person."

@@ -15,6 +15,7 @@ from facesearch.core.arrays import array_digest, normalised
 from facesearch.core.decision import OperatingPoint, OperatingPoints
 from facesearch.core.errors import ImageDecodeError, LowQualityFaceError
 from facesearch.core.face import Alignment, Box, Detection, FaceCrop
+from facesearch.core.fusion import DEFAULT_FUSION, Fusion
 from facesearch.core.identity import Keep, KeptPicture
 from facesearch.core.image import Image
 from facesearch.core.template import Template
@@ -135,7 +136,9 @@ def make_picture(keep: Keep, source: object, image: Image, detection: Detection)
 class World:
     """A façade over fakes for the networks and the real store and index in a folder."""
 
-    def __init__(self, folder: Path, *, networks: FakeNetworks | None = None, **index: object) -> None:
+    def __init__(
+        self, folder: Path, *, networks: FakeNetworks | None = None, fusion: Fusion = DEFAULT_FUSION, **index: object
+    ) -> None:
         self.folder = folder
         self.networks = networks or FakeNetworks()
         embedder_id = self.networks.embedder_id
@@ -145,7 +148,7 @@ class World:
         nets = self.networks
         self.pipeline = FacePipeline(nets.decode, nets, nets.align, nets, min_face_px=20)
         enroll = Enroll(self.store, self.indexes, POINTS, duplicate_fpir=1e-3, mismatch_fmr=1e-2)
-        search = GallerySearch(self.store, self.indexes, default_collection="default")
+        search = GallerySearch(self.store, self.indexes, default_collection="default", fusion=fusion)
         self.faces = FaceSearchService(
             Services(
                 pipeline=self.pipeline,
@@ -154,7 +157,7 @@ class World:
                 points=POINTS,
                 enroll=enroll,
                 enroll_folder=EnrollFolder(self.pipeline, enroll, make_picture),
-                verify=Verify(self.store, POINTS, default_fmr=1e-4),
+                verify=Verify(self.store, POINTS, default_fmr=1e-4, fusion=fusion),
                 identify=Identify(search, POINTS, default_fpir=1e-2),
                 people=People(self.store, self.indexes, default_collection="default"),
                 exchange=Exchange(self.store, embedder_id=embedder_id),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
+from facesearch.core.calibration import Calibration
 from facesearch.core.errors import InputError, OperatingPointError
 from facesearch.core.face import Detection
 from facesearch.core.template import require_same_embedder, squared_distance
@@ -143,12 +144,18 @@ class OperatingPoints:
         return self.at_fmr(fpir / max(1, n_templates))
 
 
+def stricter(threshold: float, floor: float | None) -> float:
+    """Return the threshold that a person's floor leaves: never a lower one, and just above the floor where that is higher."""
+    return threshold if floor is None else max(threshold, math.nextafter(floor, math.inf))
+
+
 class Reason(StrEnum):
     """Why an answer is what it is."""
 
     MATCH = "match"
     BELOW_THRESHOLD = "below_threshold"
     EMPTY_GALLERY = "empty_gallery"
+    REJECTED = "rejected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,22 +167,51 @@ class Verification:
         operating_point: What it was decided at.
         detections: The two faces compared; one face for photograph against identity, none for bare templates.
         label: The identity compared with, or None for two photographs.
+        floor: Score that feedback made too little for this identity; None where there is no such feedback.
+        is_rejected: Whether somebody said that this face is not this identity's.
+        calibration: What the score is worth as evidence, or None where nothing was calibrated or more than one comparison was made.
     """
 
     score: float
     operating_point: OperatingPoint
     detections: tuple[Detection, ...] = ()
     label: str | None = None
+    floor: float | None = None
+    is_rejected: bool = False
+    calibration: Calibration | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the calibration reads scores of this embedder."""
+        if self.calibration is not None:
+            require_same_embedder(self.operating_point.embedder_id, self.calibration.embedder_id, what="calibration")
 
     @property
     def is_match(self) -> bool:
-        """Whether the score reaches the threshold."""
-        return self.score >= self.operating_point.threshold
+        """Whether the score reaches the threshold, and nobody rejected the pair."""
+        return not self.is_rejected and self.score >= self.threshold
 
     @property
     def threshold(self) -> float:
-        """The operating point's threshold."""
-        return self.operating_point.threshold
+        """The operating point's threshold, or a stricter one where feedback asks for it."""
+        return stricter(self.operating_point.threshold, self.floor)
+
+    @property
+    def log_likelihood_ratio(self) -> float | None:
+        """How much more likely the score is for the same person than for different people, as a natural logarithm.
+
+        Within what the calibration's counts support (see ``is_llr_clamped``); None without a calibration.
+        """
+        return None if self.calibration is None else self.calibration.log_likelihood_ratio(self.score)
+
+    @property
+    def is_llr_clamped(self) -> bool | None:
+        """Whether the counts support less than the fitted log-likelihood ratio; None without a calibration."""
+        return None if self.calibration is None else self.calibration.is_clamped(self.score)
+
+    @property
+    def probability(self) -> float | None:
+        """Probability of the same person at the calibration's prior, in (0, 1); None without a calibration."""
+        return None if self.calibration is None else self.calibration.probability(self.score)
 
     @property
     def squared_distance(self) -> float:
@@ -185,6 +221,8 @@ class Verification:
     @property
     def reason(self) -> Reason:
         """Why the answer is what it is."""
+        if self.is_rejected:
+            return Reason.REJECTED
         return Reason.MATCH if self.is_match else Reason.BELOW_THRESHOLD
 
 
@@ -212,7 +250,8 @@ class Candidate:
         identity_id: The person.
         label: The person's label.
         template_id: The person's most similar template.
-        score: Its cosine similarity in [-1, 1].
+        score: The person's cosine similarity in [-1, 1]: that template's, or the fused template's (``Fusion``).
+        floor: Score that feedback made too little for this person; None where there is no such feedback.
     """
 
     rank: int
@@ -220,6 +259,7 @@ class Candidate:
     label: str
     template_id: int
     score: float
+    floor: float | None = None
 
     @property
     def squared_distance(self) -> float:
@@ -252,6 +292,7 @@ class Identification:
         operating_point: What it was decided at.
         fpir: The false positive identification rate asked for, or None when an FMR was asked for.
         n_templates: Templates searched.
+        n_rejected: People left out of the candidates because somebody said that this face is not theirs.
     """
 
     detection: Detection
@@ -259,6 +300,7 @@ class Identification:
     operating_point: OperatingPoint
     fpir: float | None
     n_templates: int
+    n_rejected: int = 0
 
     def __post_init__(self) -> None:
         """Check the candidates."""
@@ -266,10 +308,14 @@ class Identification:
 
     @property
     def match(self) -> Candidate | None:
-        """The top candidate when it reaches the threshold, else None: unknown."""
-        if self.candidates and self.candidates[0].score >= self.operating_point.threshold:
+        """The top candidate when it reaches the threshold, its own stricter one included, else None: unknown."""
+        if self.candidates and self.candidates[0].score >= self.threshold_of(self.candidates[0]):
             return self.candidates[0]
         return None
+
+    def threshold_of(self, candidate: Candidate) -> float:
+        """Return the threshold for one candidate: the operating point's, or a stricter one where feedback asks for it."""
+        return stricter(self.operating_point.threshold, candidate.floor)
 
     @property
     def label(self) -> str | None:
@@ -296,4 +342,6 @@ class Identification:
         """Why the answer is what it is."""
         if self.match is not None:
             return Reason.MATCH
-        return Reason.BELOW_THRESHOLD if self.candidates else Reason.EMPTY_GALLERY
+        if self.candidates:
+            return Reason.BELOW_THRESHOLD
+        return Reason.REJECTED if self.n_rejected else Reason.EMPTY_GALLERY

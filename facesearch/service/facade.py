@@ -247,7 +247,7 @@ class FaceSearchService:
         face: FaceChoice = "only",
         fmr: float | None = None,
     ) -> Verification:
-        """Say whether a photograph shows an enrolled person (1:1); the score is that of the person's most similar template.
+        """Say whether a photograph shows an enrolled person (1:1); see ``Fusion`` for the score against several photographs.
 
         Raises:
             UnknownIdentityError: The label is not enrolled.

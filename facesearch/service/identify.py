@@ -68,7 +68,7 @@ class Identify:
         """
         asked, fixed = self.rate(fpir, fmr)
         result = self._search.search([face.template for face in faces], k, collection=collection, tags=tags)
-        point = self.operating_point(asked, fixed, result.n_templates)
+        point = self.operating_point(asked, fixed, result.n_comparisons)
         return tuple(
             Identification(face.detection, candidates, point, asked, result.n_templates)
             for face, candidates in zip(faces, result.candidates, strict=True)

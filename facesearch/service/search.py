@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from facesearch.core.decision import Candidate
+from facesearch.core.decision import Candidate, Neighbour
 from facesearch.core.errors import GalleryStaleError, InputError
-from facesearch.core.identity import checked_tags
-from facesearch.core.protocols import IdentityStore
+from facesearch.core.fusion import DEFAULT_FUSION, Fusion
+from facesearch.core.identity import Collection, checked_tags
+from facesearch.core.protocols import GalleryIndex, IdentityStore, StoreReader
 from facesearch.core.template import Template
+from facesearch.service.fused_search import FusedSearch
 from facesearch.service.gallery import GalleryIndexes, collection_or_none
 
 MAX_K = 10_000
@@ -29,10 +31,12 @@ class SearchResult:
     Attributes:
         candidates: For each probe at most ``k`` candidates of different people, by falling score.
         n_templates: Templates that were searched.
+        n_comparisons: Chances a stranger had, as the fusion rule counts them: see ``Fusion.n_comparisons``.
     """
 
     candidates: tuple[tuple[Candidate, ...], ...]
     n_templates: int
+    n_comparisons: int
 
 
 def checked_k(k: object) -> int:
@@ -53,12 +57,19 @@ class GallerySearch:
         store: Where labels come from.
         indexes: Where neighbours come from.
         default_collection: May be missing: then nobody is enrolled yet and nothing is found.
+        fusion: How several templates of a person become one score.
     """
 
-    def __init__(self, store: IdentityStore, indexes: GalleryIndexes, *, default_collection: str) -> None:
+    def __init__(
+        self, store: IdentityStore, indexes: GalleryIndexes, *, default_collection: str, fusion: Fusion = DEFAULT_FUSION
+    ) -> None:
         self._store = store
         self._indexes = indexes
         self._default = default_collection
+        self._fusion = fusion
+        self._fused = None if fusion is Fusion.BEST else FusedSearch(fusion)
+        if self._fused is not None:
+            indexes.when_purged(self._fused.templates.clear)
 
     def search(self, probes: Sequence[Template], k: int, *, collection: str, tags: Iterable[str] = ()) -> SearchResult:
         """Return the candidates of each probe.
@@ -85,13 +96,14 @@ class GallerySearch:
     def _search_once(self, probes: Sequence[Template], k: int, name: str, tags: tuple[str, ...]) -> SearchResult | None:
         with self._store.reading() as reader:
             if collection_or_none(reader, name, default=self._default) is None:
-                return SearchResult(tuple(() for _ in probes), 0)
-            _, index = self._indexes.synced(reader, name)
+                return SearchResult(tuple(() for _ in probes), 0, 0)
+            place = self._indexes.synced(reader, name)
             among = {person.identity_id for person in reader.identities(name, tags=tags)} if tags else None
-            neighbours = index.search_many(probes, k, among=among)
-            people = reader.identities_by_id({near.identity_id for row in neighbours for near in row})
-            n_templates = index.count(among)
-        if any(near.identity_id not in people for row in neighbours for near in row):
+            neighbours = self._neighbours(reader, place, probes, k, among)
+            people = reader.identities_by_id({near.identity_id for row in neighbours or () for near in row})
+            n_templates = place[1].count(among)
+            n_comparisons = self._n_comparisons(reader, name, n_templates, among)
+        if neighbours is None or any(near.identity_id not in people for row in neighbours for near in row):
             return None  # another thread moved the index past this transaction's revision: look again
         rows = tuple(
             tuple(
@@ -100,4 +112,21 @@ class GallerySearch:
             )
             for row in neighbours
         )
-        return SearchResult(rows, n_templates)
+        return SearchResult(rows, n_templates, n_comparisons)
+
+    def _n_comparisons(self, reader: StoreReader, name: str, n_templates: int, among: set[int] | None) -> int:
+        if self._fused is None:
+            return n_templates
+        return self._fusion.n_comparisons(n_templates, len(among) if among is not None else reader.counts(name)[0])
+
+    def _neighbours(
+        self,
+        reader: StoreReader,
+        place: tuple[Collection, GalleryIndex],
+        probes: Sequence[Template],
+        k: int,
+        among: set[int] | None,
+    ) -> tuple[tuple[Neighbour, ...], ...] | None:
+        if self._fused is None:
+            return place[1].search_many(probes, k, among=among)
+        return self._fused.search_many(reader, place, probes, k, among=among)
