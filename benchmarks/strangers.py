@@ -1,8 +1,8 @@
 """How often strangers come back as somebody: people of LFW enrolled, others searched, decided as ``identify`` decides.
 
 The gallery is photograph 0001 of people drawn from those with two or more, the mated probes are their photographs 0002, the
-strangers photographs 0001 of people drawn from all the others. The face is the one nearest the photograph's centre. Nothing is fitted
-here; the shipped operating points were measured on people of LFW, some of whom take part: those who do not are counted apart.
+strangers photographs 0001 of people drawn from all the others. The face is the one nearest the photograph's centre. Nothing is
+fitted here; the shipped operating points were measured on people of LFW, some of whom take part: those who do not are counted apart.
 
     PYTHONPATH=. python benchmarks/strangers.py --lfw ../shared/data/lfw
 """

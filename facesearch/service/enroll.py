@@ -197,7 +197,7 @@ class Enroll:
         best = max(float(template.vector @ face.template.vector) for template in enrolled)
         if best < threshold:
             raise IdentityMismatchError(
-                f"{face.image.name}: the face resembles none of the {len(enrolled)} photographs of {person.label!r} "
+                f"{face.image.name}: the face resembles no photograph of {person.label!r} "
                 f"(best score {best:.3f}, needed {threshold:.3f}); allow the mismatch to enroll it all the same",
                 label=person.label,
                 score=round(best, 4),
