@@ -2,7 +2,7 @@
 
 The gallery is photograph 0001 of people drawn from those with two or more, the mated probes are their photographs 0002, the
 strangers photographs 0001 of people drawn from all the others. The face is the one nearest the photograph's centre. Nothing is
-fitted here; the shipped operating points were measured on people of LFW, some of whom take part: those who do not are counted apart.
+fitted here. The shipped points were measured on people of LFW, some of whom take part: the others are counted apart too.
 
     PYTHONPATH=. python benchmarks/strangers.py --lfw ../shared/data/lfw
 """
