@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from facesearch.core.decision import checked_rate
 from facesearch.core.errors import InputError
+from facesearch.evaluation.evidence import Evidence
 from facesearch.evaluation.intervals import Rate
 from facesearch.evaluation.trials import VerificationTrials
 
@@ -85,9 +86,14 @@ class TarAtFmr:
     false_matches: Rate
 
     @property
+    def evidence(self) -> Evidence:
+        """The comparisons behind the false matches; pairs of a protocol count as independent, since their people are not known."""
+        return Evidence(self.false_matches.total, self.false_matches.count)
+
+    @property
     def is_supported(self) -> bool:
-        """Whether the non-mated pairs are enough for one false match at this rate."""
-        return _allowed(self.fmr, self.false_matches.total) >= 1
+        """Whether the non-mated pairs are enough for this rate."""
+        return self.evidence.supports(self.fmr)
 
     def __str__(self) -> str:
         """Return the TAR with its counts, the rate and the threshold."""

@@ -19,6 +19,12 @@ from facesearch.evaluation.trials import checked_flags, checked_scores
 PROBE_BLOCK = 512
 """Probes compared at a time."""
 
+STRANGER = -1
+"""In place of a column: the person on the probe is not meant to be in the gallery."""
+
+NOT_ENROLLED = -2
+"""In place of a column: the person is meant to be, but none of the photographs could be enrolled; every search is a miss."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SearchTrials:
@@ -130,7 +136,8 @@ def search_trials(gallery: ArrayLike, gallery_ids: ArrayLike, probes: ArrayLike,
     """Search a gallery for every probe, exactly, each person by the best of the person's templates.
 
     Args:
-        gallery: As for ``person_scores``.
+        gallery: As for ``person_scores``, but rows of NaN are allowed: photographs that could not be enrolled. A person without
+            another stays one searched for, and every search for the person a miss.
         gallery_ids: As for ``person_scores``.
         probes: As for ``person_scores``.
         probe_ids: Who is on each probe, ``(N,)``; those in ``gallery_ids`` are enrolled, the others strangers.
@@ -138,13 +145,18 @@ def search_trials(gallery: ArrayLike, gallery_ids: ArrayLike, probes: ArrayLike,
     Raises:
         InputError: As ``person_scores``, or no probe.
     """
-    people, scores = person_scores(gallery, gallery_ids, probes)
+    templates, owners = np.asarray(gallery, dtype=np.float32), np.asarray(gallery_ids)
+    if templates.ndim != 2 or owners.shape != templates.shape[:1]:
+        raise InputError(f"one person id a template is needed: gallery {templates.shape}, its ids {owners.shape}")
+    could = ~np.isnan(templates).all(axis=1)
+    people, scores = person_scores(templates[could], owners[could], probes)
     ids = np.asarray(probe_ids)
     if ids.shape != scores.shape[:1]:
         raise InputError(f"one person id a probe is needed: ({scores.shape[0]},), not {ids.shape}")
     own = np.minimum(np.searchsorted(people, ids), people.size - 1)
-    is_enrolled = people[own] == ids
-    return trials_of_scores(scores, np.where(is_enrolled, own, -1), ids)
+    is_there = people[own] == ids
+    is_meant = np.isin(ids, owners)
+    return trials_of_scores(scores, np.where(is_there, own, np.where(is_meant, NOT_ENROLLED, STRANGER)), ids)
 
 
 def trials_of_scores(scores: NDArray[Any], own: NDArray[Any], probe_ids: ArrayLike) -> SearchTrials:
@@ -152,7 +164,7 @@ def trials_of_scores(scores: NDArray[Any], own: NDArray[Any], probe_ids: ArrayLi
 
     Args:
         scores: ``(N, P)``, one score a person enrolled, whatever rule made it of the person's templates; rows of NaN for failures.
-        own: int ``(N,)``, column of the person on the probe; -1 for strangers.
+        own: int ``(N,)``, column of the person on the probe; ``STRANGER`` or ``NOT_ENROLLED`` where there is none.
         probe_ids: Who is on each probe, ``(N,)``.
 
     Raises:
@@ -160,9 +172,9 @@ def trials_of_scores(scores: NDArray[Any], own: NDArray[Any], probe_ids: ArrayLi
     """
     if scores.ndim != 2 or scores.shape[1] == 0 or own.shape != scores.shape[:1]:
         raise InputError(f"scores are (probes, people), with one column number a probe, not {scores.shape} and {own.shape}")
-    is_enrolled = own >= 0
+    is_enrolled = own != STRANGER
     mate = scores[np.arange(scores.shape[0]), np.maximum(own, 0)]
     # Of equal scores the person enrolled under the lower column comes first.
     before = (scores > mate[:, None]) | ((scores == mate[:, None]) & (np.arange(scores.shape[1])[None, :] < own[:, None]))
-    ranks = np.where(is_enrolled & ~np.isnan(mate), 1 + before.sum(axis=1), 0)
+    ranks = np.where((own >= 0) & ~np.isnan(mate), 1 + before.sum(axis=1), 0)
     return SearchTrials(scores.max(axis=1), is_enrolled, ranks == 1, person_ids=probe_ids, ranks=ranks)
