@@ -75,17 +75,20 @@ class SavedPoint:
         if self.n_non_mated < 0 or self.n_person_pairs < 0:
             raise InputError(f"counts cannot be negative: {self.n_non_mated} comparisons, {self.n_person_pairs} pairs of people")
 
-    def decision_point(self, n_templates: int | None = None) -> OperatingPoint:
+    def decision_point(self, n_templates: int | None = None, *, fusion: str = BEST_OF) -> OperatingPoint:
         """Return what an answer is decided at.
 
         The FMR of a point set for searches is the union bound's, ``rate / n_templates``. A search of more templates than it was
-        measured with lets more strangers pass: it is then not supported.
+        measured with, or by another fusion rule, may let more strangers pass: it is then not supported.
 
         Args:
             n_templates: Templates searched; None for 1:1.
+            fusion: How the templates of a person make one score in that search.
         """
         fmr = self.rate / (self.n_templates or 1)
-        is_supported = self.n_templates is None or n_templates is None or n_templates <= self.n_templates
+        is_supported = self.n_templates is None or (
+            n_templates is not None and n_templates <= self.n_templates and fusion == self.fusion
+        )
         point = OperatingPoint(self.threshold, fmr, self.embedder_id, self.n_non_mated, is_supported)
         return replace(point, name=self.name, is_in_sample=self.is_in_sample)
 

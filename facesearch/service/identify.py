@@ -6,11 +6,14 @@ The threshold follows from the false positive identification rate asked for and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from facesearch.core.decision import Identification, OperatingPoint, OperatingPoints, checked_rate
+from facesearch.core.decision import Candidate, Identification, OperatingPoint, OperatingPoints, checked_rate
 from facesearch.core.errors import InputError
+from facesearch.core.records import PointKind, SavedPoint
+from facesearch.service.feedback import Objections
 from facesearch.service.pipeline import ProbeFace
-from facesearch.service.search import GallerySearch
+from facesearch.service.search import MAX_K, GallerySearch, checked_k
 
 
 class Identify:
@@ -55,6 +58,7 @@ class Identify:
         tags: Iterable[str] = (),
         fpir: float | None = None,
         fmr: float | None = None,
+        saved: SavedPoint | None = None,
     ) -> tuple[Identification, ...]:
         """Return one answer a face, in order.
 
@@ -65,11 +69,29 @@ class Identify:
             tags: Only people who carry all of these.
             fpir: Share of probe faces of strangers that may come back as somebody, in (0, 1].
             fmr: Decide at a fixed false match rate a comparison instead, whatever the gallery's size.
+            saved: Decide at a point that somebody measured instead; no rate may be given then.
+
+        People whom a face was said not to be are left out of its candidates.
         """
+        if saved is not None and (fpir is not None or fmr is not None):
+            raise InputError(f"give the operating point {saved.name!r} or a rate, not both")
         asked, fixed = self.rate(fpir, fmr)
-        result = self._search.search([face.template for face in faces], k, collection=collection, tags=tags)
-        point = self.operating_point(asked, fixed, result.n_comparisons)
+        said = self._search.objections(collection, faces[0].template.embedder_id) if faces else Objections()
+        rejected = [said.rejected(face) for face in faces]
+        wanted = min(checked_k(k) + max(map(len, rejected), default=0), MAX_K)
+        result = self._search.search([face.template for face in faces], wanted, collection=collection, tags=tags)
+        if saved is None:
+            point = self.operating_point(asked, fixed, result.n_comparisons)
+        else:
+            point = saved.decision_point(result.n_templates, fusion=self._search.fusion)
+            asked = saved.rate if saved.kind is PointKind.FPIR else None
         return tuple(
-            Identification(face.detection, candidates, point, asked, result.n_templates)
-            for face, candidates in zip(faces, result.candidates, strict=True)
+            Identification(face.detection, _without(candidates, gone, said, k), point, asked, result.n_templates, len(gone))
+            for face, candidates, gone in zip(faces, result.candidates, rejected, strict=True)
         )
+
+
+def _without(candidates: Sequence[Candidate], rejected: frozenset[int], said: Objections, k: int) -> tuple[Candidate, ...]:
+    """Return the best ``k`` candidates that nobody rejected, ranked anew, with the floors that feedback set."""
+    kept = [one for one in candidates if one.identity_id not in rejected][:k]
+    return tuple(replace(one, rank=rank, floor=said.floor(one.identity_id)) for rank, one in enumerate(kept, start=1))

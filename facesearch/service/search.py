@@ -14,6 +14,7 @@ from facesearch.core.fusion import DEFAULT_FUSION, Fusion
 from facesearch.core.identity import Collection, checked_tags
 from facesearch.core.protocols import GalleryIndex, IdentityStore, StoreReader
 from facesearch.core.template import Template
+from facesearch.service.feedback import Objections, objections
 from facesearch.service.fused_search import FusedSearch
 from facesearch.service.gallery import GalleryIndexes, collection_or_none
 
@@ -70,6 +71,16 @@ class GallerySearch:
         self._fused = None if fusion is Fusion.BEST else FusedSearch(fusion)
         if self._fused is not None:
             indexes.when_purged(self._fused.templates.clear)
+
+    @property
+    def fusion(self) -> Fusion:
+        """How several templates of a person become one score."""
+        return self._fusion
+
+    def objections(self, collection: str, embedder_id: str) -> Objections:
+        """Return what people said against answers from a collection; nothing where there is no such collection."""
+        with self._store.reading() as reader:
+            return objections(reader, collection, embedder_id)
 
     def search(self, probes: Sequence[Template], k: int, *, collection: str, tags: Iterable[str] = ()) -> SearchResult:
         """Return the candidates of each probe.

@@ -5,12 +5,18 @@ It compares exactly what it is handed; it searches no gallery.
 
 from __future__ import annotations
 
-from facesearch.core.decision import OperatingPoints, Verification
-from facesearch.core.errors import IncompatibleTemplatesError
+from collections.abc import Callable
+from dataclasses import replace
+
+from facesearch.core.calibration import Calibration
+from facesearch.core.decision import OperatingPoint, OperatingPoints, Verification
+from facesearch.core.errors import IncompatibleTemplatesError, InputError
 from facesearch.core.fusion import DEFAULT_FUSION, Fusion, fused_score
 from facesearch.core.identity import Identity
 from facesearch.core.protocols import IdentityStore
+from facesearch.core.records import PointKind, SavedPoint
 from facesearch.core.template import compare
+from facesearch.service.feedback import objections
 from facesearch.service.pipeline import ProbeFace
 
 
@@ -22,34 +28,67 @@ class Verify:
         points: The embedder's operating points.
         default_fmr: False match rate used where none is asked for.
         fusion: How several templates of a person become one score.
+        calibration: Returns the embedder's calibration, or None where none was made.
     """
 
     def __init__(
-        self, store: IdentityStore, points: OperatingPoints, *, default_fmr: float, fusion: Fusion = DEFAULT_FUSION
+        self,
+        store: IdentityStore,
+        points: OperatingPoints,
+        *,
+        default_fmr: float,
+        fusion: Fusion = DEFAULT_FUSION,
+        calibration: Callable[[], Calibration | None] = lambda: None,
     ) -> None:
         self._store = store
         self._points = points
         self._fusion = fusion
         self._default_fmr = default_fmr
+        self._calibration = calibration
 
-    def pair(self, a: ProbeFace, b: ProbeFace, *, fmr: float | None = None) -> Verification:
-        """Return the answer for two faces."""
-        point = self._points.at_fmr(self._default_fmr if fmr is None else fmr)
-        return Verification(compare(a.template, b.template), point, (a.detection, b.detection))
+    def pair(self, a: ProbeFace, b: ProbeFace, *, fmr: float | None = None, saved: SavedPoint | None = None) -> Verification:
+        """Return the answer for two faces.
 
-    def against(self, face: ProbeFace, label: str, *, collection: str, fmr: float | None = None) -> Verification:
+        Raises:
+            InputError: A rate and a saved point are given, or the saved point was set for searches.
+        """
+        point = self._point(fmr, saved, 1)
+        score = compare(a.template, b.template)
+        return Verification(score, point, (a.detection, b.detection), calibration=self._calibration())
+
+    def _point(self, fmr: float | None, saved: SavedPoint | None, n_comparisons: int) -> OperatingPoint:
+        """Return what a comparison is decided at; a saved point holds for one template only, with more it is not supported."""
+        if saved is None:
+            return self._points.at_fpir(self._default_fmr if fmr is None else fmr, n_comparisons)
+        if fmr is not None:
+            raise InputError(f"give the operating point {saved.name!r} or an FMR, not both")
+        if saved.kind is not PointKind.FMR:
+            raise InputError(
+                f"the operating point {saved.name!r} was set for searches of {saved.n_templates} templates (FPIR {saved.rate:g}); "
+                "two faces are compared at one that was set for an FMR"
+            )
+        point = saved.decision_point()
+        return point if n_comparisons == 1 else replace(point, is_supported=False)
+
+    def against(
+        self, face: ProbeFace, label: str, *, collection: str, fmr: float | None = None, saved: SavedPoint | None = None
+    ) -> Verification:
         """Return the answer for a face and an enrolled person: the score is what the fusion rule makes of the person's templates.
 
         The best of ``n`` templates is ``n`` chances for a stranger, so the threshold is the one at ``FMR / n`` (union bound): the
         rate asked for holds for the whole comparison with the person. A fused template is at most ``FUSED_CHANCES``.
 
+        A face that was said not to be this person's is no match, whatever it scores.
+
         Raises:
+            InputError: As ``pair``.
             UnknownIdentityError: The label is not enrolled.
             IncompatibleTemplatesError: The person was enrolled with other embedders only.
         """
         with self._store.reading() as reader:
             person: Identity = reader.identity(collection, label)
             enrolled = reader.templates_of(person.identity_id)
+            said = objections(reader, collection, face.template.embedder_id)
         usable = [one for one in enrolled if one.template.embedder_id == face.template.embedder_id]
         if not usable:
             others = ", ".join(sorted({one.template.embedder_id for one in enrolled})) or "no embedder at all"
@@ -59,6 +98,13 @@ class Verify:
                 embedder_id=face.template.embedder_id,
             )
         n_comparisons = self._fusion.n_comparisons(len(usable), 1)
-        point = self._points.at_fpir(self._default_fmr if fmr is None else fmr, n_comparisons)
-        score = fused_score(face.template, usable, self._fusion)
-        return Verification(score, point, (face.detection,), person.label)
+        return Verification(
+            score=fused_score(face.template, usable, self._fusion),
+            operating_point=self._point(fmr, saved, n_comparisons),
+            detections=(face.detection,),
+            label=person.label,
+            floor=said.floor(person.identity_id),
+            is_rejected=person.identity_id in said.rejected(face),
+            # The score of several templates together is no single comparison, which is all that was calibrated.
+            calibration=self._calibration() if len(usable) == 1 else None,
+        )
