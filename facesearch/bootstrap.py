@@ -10,8 +10,10 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from facesearch.core.calibration import Calibration
 from facesearch.core.errors import SettingsError
 from facesearch.core.face import Box, Detection, FaceCrop
 from facesearch.core.identity import Keep, KeptPicture
@@ -33,13 +35,21 @@ from facesearch.service.enroll_folder import EnrollFolder
 from facesearch.service.evaluate_lfw import EvaluateLfw
 from facesearch.service.exchange import Exchange
 from facesearch.service.facade import FaceSearchService, Services
+from facesearch.service.facade_records import Records
+from facesearch.service.feedback import FeedbackBook
 from facesearch.service.gallery import GalleryIndexes
 from facesearch.service.identify import Identify
 from facesearch.service.people import People
 from facesearch.service.pipeline import FacePipeline, ImageSource
+from facesearch.service.saved_points import SavedPoints
 from facesearch.service.search import GallerySearch
 from facesearch.service.verify import Verify
 from facesearch.settings import Settings
+from facesearch.version import __version__
+
+if TYPE_CHECKING:
+    from facesearch.service.calibrate import Calibrate
+    from facesearch.service.photographs import EmbedPhotographs
 
 Loaded = TypeVar("Loaded")
 
@@ -239,14 +249,53 @@ class Parts:
             points=points,
             enroll=enroll,
             enroll_folder=EnrollFolder(pipeline, enroll, self.make_picture),
-            verify=Verify(store, points, default_fmr=settings.verify_fmr, fusion=settings.fusion),
+            verify=Verify(
+                store, points, default_fmr=settings.verify_fmr, fusion=settings.fusion, calibration=self._stored_calibration
+            ),
             identify=Identify(search, points, default_fpir=settings.identify_fpir),
             people=People(store, indexes, default_collection=settings.collection),
             exchange=Exchange(store, embedder_id=self.embedder_id),
+            records=Records(
+                SavedPoints(store, embedder_id=self.embedder_id),
+                self._calibrate,
+                FeedbackBook(store, fusion=settings.fusion),
+            ),
             make_picture=self.make_picture,
             collection=settings.collection,
             keep=settings.keep,
         )
+
+    def _stored_calibration(self) -> Calibration | None:
+        # Where there is no database yet, comparing two photographs neither makes one nor loads its library.
+        url = self.settings.resolved_database_url
+        if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+            return None
+        with self.store.reading() as reader:
+            return reader.calibration(self.embedder_id)
+
+    def _calibrate(self) -> Calibrate:
+        from facesearch.service.calibrate import Calibrate
+
+        return Calibrate(self.store, self.embed_photographs)
+
+    @cached_property
+    def embed_photographs(self) -> EmbedPhotographs:
+        """Templates of many photographs, cached in ``cache_dir``."""
+        from facesearch.service.photographs import EmbedPhotographs
+
+        settings = self.settings
+        recipe = {
+            "release": __version__,
+            "embedder": self.embedder_id,
+            "alignment": self.card.alignment.name,
+            "engine": settings.engine,
+            "precision": settings.precision,
+            "min_face_px": settings.min_face_px,
+            "scale_factor": settings.scale_factor,
+            "thresholds": list(settings.detection_thresholds),
+            "max_faces": settings.max_faces,
+        }
+        return EmbedPhotographs(self.pipeline, recipe, cache_dir=settings.cache_dir / "templates")
 
     @cached_property
     def evaluate_lfw(self) -> EvaluateLfw:

@@ -21,14 +21,19 @@ from facesearch.core.image import Image
 from facesearch.core.template import Template
 from facesearch.gallery.factory import GalleryIndexFactory
 from facesearch.gallery.options import IndexOptions
+from facesearch.service.calibrate import Calibrate
 from facesearch.service.enroll import Enroll
 from facesearch.service.enroll_folder import EnrollFolder
 from facesearch.service.exchange import Exchange
 from facesearch.service.facade import FaceSearchService, Services
+from facesearch.service.facade_records import Records
+from facesearch.service.feedback import FeedbackBook
 from facesearch.service.gallery import GalleryIndexes
 from facesearch.service.identify import Identify
 from facesearch.service.people import People
+from facesearch.service.photographs import EmbedPhotographs
 from facesearch.service.pipeline import FacePipeline
+from facesearch.service.saved_points import SavedPoints
 from facesearch.service.search import GallerySearch
 from facesearch.service.verify import Verify
 from facesearch.store.sql import SqlStore
@@ -157,15 +162,24 @@ class World:
                 points=POINTS,
                 enroll=enroll,
                 enroll_folder=EnrollFolder(self.pipeline, enroll, make_picture),
-                verify=Verify(self.store, POINTS, default_fmr=1e-4, fusion=fusion),
+                verify=Verify(*(self.store, POINTS), default_fmr=1e-4, fusion=fusion, calibration=self._calibration),
                 identify=Identify(search, POINTS, default_fpir=1e-2),
                 people=People(self.store, self.indexes, default_collection="default"),
                 exchange=Exchange(self.store, embedder_id=embedder_id),
+                records=Records(
+                    SavedPoints(self.store, embedder_id=embedder_id),
+                    lambda: Calibrate(self.store, EmbedPhotographs(self.pipeline, {})),
+                    FeedbackBook(self.store, fusion=fusion),
+                ),
                 make_picture=make_picture,
                 collection="default",
                 keep=Keep.NONE,
             )
         )
+
+    def _calibration(self):
+        with self.store.reading() as reader:
+            return reader.calibration(self.networks.embedder_id)
 
     def close(self) -> None:
         self.faces.close()

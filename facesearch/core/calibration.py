@@ -14,6 +14,9 @@ from enum import StrEnum
 
 from facesearch.core.errors import InputError
 
+DEFAULT_PRIOR = 0.5
+"""Prior probability of "same person" where none is stated: both as likely. A doorbell's is higher, a police search's far lower."""
+
 
 class CalibrationMethod(StrEnum):
     """How the log-likelihood ratio follows from the score."""

@@ -14,14 +14,11 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.core.calibration import Calibration, CalibrationMethod, checked_prior
+from facesearch.core.calibration import DEFAULT_PRIOR, Calibration, CalibrationMethod, checked_prior
 from facesearch.core.errors import InputError
 from facesearch.evaluation.all_pairs import AllPairs
 from facesearch.evaluation.evidence import MIN_FALSE, MIN_PERSON_PAIRS
 from facesearch.evaluation.histogram import ScoreHistogram
-
-DEFAULT_PRIOR = 0.5
-"""Prior probability of "same person" where none is stated: both as likely. A doorbell's is higher, a police search's far lower."""
 
 Floats = NDArray[np.float64]
 

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.core.arrays import Vectors, array_digest
-from facesearch.core.calibration import Calibration, CalibrationMethod, checked_prior
+from facesearch.core.calibration import DEFAULT_PRIOR, Calibration, CalibrationMethod, checked_prior
 from facesearch.core.errors import InputError
 from facesearch.core.protocols import IdentityStore
 from facesearch.evaluation.all_pairs import AllPairs, all_pairs
 from facesearch.evaluation.calibration import (
-    DEFAULT_PRIOR,
     CalibrationCheck,
     ReliabilityBin,
     check_calibration,
@@ -173,18 +171,3 @@ class _Data:
     digest: str
     source: str
     warnings: tuple[str, ...]
-
-
-def stored_calibration(store: IdentityStore, embedder_id: str, *, database: Path | None) -> Calibration | None:
-    """Return an embedder's calibration, or None where none was made.
-
-    Args:
-        store: Where it would be.
-        embedder_id: The embedder.
-        database: The database's file, so that comparing two photographs neither makes a database nor loads its library; None for
-            a server.
-    """
-    if database is not None and not database.exists():
-        return None
-    with store.reading() as reader:
-        return reader.calibration(embedder_id)

@@ -17,10 +17,12 @@ from facesearch.core.errors import InputError
 from facesearch.core.face import Box, Detection
 from facesearch.core.identity import Collection, Identity, Keep, KeptPicture
 from facesearch.core.protocols import IdentityStore
+from facesearch.core.records import SavedPoint
 from facesearch.core.template import Template, compare
 from facesearch.service.enroll import Enroll, Enrollment, EnrollmentChecks, FaceToEnroll
 from facesearch.service.enroll_folder import EnrollFolder, FileOutcome, FolderReport, labelled_files
 from facesearch.service.exchange import Exchange, ExchangeSummary
+from facesearch.service.facade_records import Records, RecordsFacade
 from facesearch.service.faces import FaceChoice
 from facesearch.service.gallery import GalleryIndexes, IndexStatus
 from facesearch.service.identify import Identify
@@ -47,12 +49,13 @@ class Services:
     identify: Identify
     people: People
     exchange: Exchange
+    records: Records
     make_picture: PictureMaker
     collection: str
     keep: Keep
 
 
-class FaceSearchService:
+class FaceSearchService(RecordsFacade):
     """Enroll people, verify photographs (1:1) and identify faces (1:N).
 
     Thread-safe; a context manager. A *photograph* is a path, bytes, a file object, a PIL image, an RGB uint8 array of shape
@@ -226,7 +229,15 @@ class FaceSearchService:
             on_outcome=on_outcome,
         )
 
-    def verify(self, a: ImageSource, b: ImageSource, *, face: FaceChoice = "only", fmr: float | None = None) -> Verification:
+    def verify(
+        self,
+        a: ImageSource,
+        b: ImageSource,
+        *,
+        face: FaceChoice = "only",
+        fmr: float | None = None,
+        operating_point: str | None = None,
+    ) -> Verification:
         """Say whether two photographs show the same person (1:1).
 
         Args:
@@ -234,9 +245,14 @@ class FaceSearchService:
             b: Another.
             face: Which face of each.
             fmr: False match rate to decide at, in (0, 1]; None for the setting (1e-4).
+            operating_point: Name of a saved one to decide at instead.
+
+        Raises:
+            OperatingPointError: No operating point of this name is saved.
         """
+        saved = self._saved(operating_point)
         pipeline = self._services.pipeline
-        return self._services.verify.pair(pipeline.face(a, face), pipeline.face(b, face), fmr=fmr)
+        return self._services.verify.pair(pipeline.face(a, face), pipeline.face(b, face), fmr=fmr, saved=saved)
 
     def verify_identity(
         self,
@@ -246,14 +262,16 @@ class FaceSearchService:
         collection: str | None = None,
         face: FaceChoice = "only",
         fmr: float | None = None,
+        operating_point: str | None = None,
     ) -> Verification:
         """Say whether a photograph shows an enrolled person (1:1); see ``Fusion`` for the score against several photographs.
 
         Raises:
             UnknownIdentityError: The label is not enrolled.
         """
+        saved = self._saved(operating_point)
         found = self._services.pipeline.face(photo, face)
-        return self._services.verify.against(found, label, collection=self._collection(collection), fmr=fmr)
+        return self._services.verify.against(found, label, collection=self._collection(collection), fmr=fmr, saved=saved)
 
     def identify(
         self,
@@ -265,6 +283,7 @@ class FaceSearchService:
         roi: Box | None = None,
         fpir: float | None = None,
         fmr: float | None = None,
+        operating_point: str | None = None,
     ) -> tuple[Identification, ...]:
         """Say who the faces of a photograph are (1:N), one answer a face by falling detection score; unknown is an answer.
 
@@ -277,15 +296,18 @@ class FaceSearchService:
             fpir: Share of probe faces of strangers that may come back as somebody; None for the setting (1e-2). The threshold
                 follows from it and the number of templates searched.
             fmr: Decide at a fixed false match rate a comparison instead.
+            operating_point: Name of a saved operating point to decide at instead.
 
         Raises:
+            OperatingPointError: No operating point of this name is saved.
             NoFaceError: There is no face in the photograph.
         """
         checked_k(k)
         services = self._services
         services.identify.rate(fpir, fmr)
+        saved = self._saved(operating_point)
         faces = services.pipeline.faces(photo, roi=roi)
-        return services.identify(faces, k, collection=self._collection(collection), tags=tags, fpir=fpir, fmr=fmr)
+        return services.identify(faces, k, collection=self._collection(collection), tags=tags, fpir=fpir, fmr=fmr, saved=saved)
 
     def list(
         self,
@@ -354,6 +376,12 @@ class FaceSearchService:
         """Build a collection's index anew from the database."""
         with self._services.store.reading() as reader:
             self._services.indexes.rebuild(reader, self._collection(collection))
+
+    def _records(self) -> tuple[Records, FacePipeline]:
+        return self._services.records, self._services.pipeline
+
+    def _saved(self, name: str | None) -> SavedPoint | None:
+        return None if name is None else self._services.records.saved_points.get(name)
 
     def _collection(self, name: str | None) -> str:
         return self._services.collection if name is None else name

@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from facesearch.core.errors import IncompatibleTemplatesError, InputError, OperatingPointError
 from facesearch.core.identity import checked_label
 from facesearch.core.protocols import IdentityStore
 from facesearch.core.records import BEST_OF, PointKind, SavedPoint
-from facesearch.evaluation.all_pairs import AllPairsPoint
-from facesearch.evaluation.evidence import Evidence
-from facesearch.evaluation.one_to_many import OpenSetPoint
+
+if TYPE_CHECKING:
+    from facesearch.evaluation.all_pairs import AllPairsPoint
+    from facesearch.evaluation.evidence import Evidence
+    from facesearch.evaluation.one_to_many import OpenSetPoint
 
 HOW_TO_MEASURE = "measure one with `facesearch evaluate folder DIR --save NAME`"
 
