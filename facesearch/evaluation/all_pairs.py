@@ -171,6 +171,11 @@ class AllPairs:
                 f"error rates need two people, and two photographs of one of them: {self.n_photographs} photographs of "
                 f"{self.n_people} people give {self.mated.total} mated and {self.non_mated.total} non-mated pairs"
             )
+        if self.mated.total == self.mated.n_failures or self.non_mated.total == self.non_mated.n_failures:
+            raise InputError(
+                f"error rates need scores of both kinds, but faces of {self.n_failures} of {self.n_photographs} photographs could "
+                "not be acquired"
+            )
 
 
 def _rate(held: ScoreHistogram, threshold: float, n_units: int, unit: str, *, weighted: bool) -> Rate | WeightedRate:
@@ -202,7 +207,7 @@ def all_pairs(
         block: Photographs a side of a tile.
 
     Raises:
-        InputError: As ``PairTiles``, or there are neither two people nor two photographs of one.
+        InputError: As ``PairTiles``, or ``n_worst`` is negative.
     """
     tiles = PairTiles(vectors, person_ids, left_out=left_out, block=block)
     mated, non_mated, maxima = ScoreHistogram(), ScoreHistogram(), ScoreHistogram()

@@ -36,7 +36,7 @@ def histogram_curve(mated: ScoreHistogram, non_mated: ScoreHistogram, *, weighte
     if mated.bits != non_mated.bits:
         raise InputError(f"histograms of 2**{mated.bits} and 2**{non_mated.bits} bins have no thresholds in common")
     fmr, tar = non_mated.shares(weighted=weighted), mated.shares(weighted=weighted)
-    thresholds = np.append(non_mated.edges, np.nextafter(1.0, 2.0))
+    thresholds = np.append(non_mated.edges, 1.0 + non_mated.width)
     held = np.flatnonzero(mated.counts + non_mated.counts)
     if held.size == 0:
         raise InputError("no pair has a score: there is no threshold to look at")

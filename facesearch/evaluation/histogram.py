@@ -153,10 +153,8 @@ class ScoreHistogram:
         Raises:
             InputError: NaN, or nothing was counted.
         """
-        total = self._total(weighted=weighted)
-        first = self._first_bin(threshold)
-        # Rounding in sums of millions of weights may leave 1 + 1e-16.
-        return min(1.0, float((self.weights if weighted else self.counts)[first:].sum()) / total)
+        # Off the same running sum as all the others: sums of their own would differ in the last digit, and shares could rise.
+        return float(self.shares(weighted=weighted)[self._first_bin(threshold)])
 
     def shares(self, *, weighted: bool = True) -> NDArray[np.float64]:
         """Return the share at or above every edge and above the last, float64 ``(2**bits + 2,)``, never rising, 0 at the end.
@@ -167,7 +165,7 @@ class ScoreHistogram:
         total = self._total(weighted=weighted)
         held = (self.weights if weighted else self.counts).astype(np.float64)
         above: NDArray[np.float64] = np.append(np.cumsum(held[::-1])[::-1] / total, 0.0)
-        return np.minimum(above, 1.0)
+        return np.minimum(above, 1.0)  # rounding in sums of millions of weights may leave 1 + 1e-16
 
     def threshold_for(self, rate: float, *, weighted: bool = True) -> float:
         """Return the smallest edge that at most a share of the comparisons reaches: never one that lets more pass.
@@ -177,14 +175,15 @@ class ScoreHistogram:
             weighted: Whether shares are of the weight or of the number of comparisons.
 
         Returns:
-            In [-1, 1], or the next number above 1 where more than the share score 1 (copies of a photograph).
+            In [-1, 1], or one bin above 1 where more than the share score 1 (copies of a photograph).
 
         Raises:
             InputError: ``rate`` is out of range, or nothing was counted.
         """
         rate = checked_rate(rate, what="a rate")
         first = int(np.argmax(self.shares(weighted=weighted) <= rate * (1.0 + ROUNDING)))
-        return math.nextafter(1.0, 2.0) if first == self.counts.size else (first - self._half) / self._half
+        # Not the next float above 1: compared with a score in float32, it would be 1 again.
+        return (first - self._half) / self._half
 
     def threshold_of_nth(self, n: int) -> float | None:
         """Return the highest edge that at least ``n`` comparisons reach, or None where there are fewer scores."""

@@ -128,8 +128,9 @@ def person_sums(
     keys = np.minimum(side_a, side_b) * people.size + np.maximum(side_a, side_b)
     pairs, place = np.unique(keys, return_inverse=True)
     place = place.reshape(-1)
-    hits: Floats = np.stack([np.bincount(place, weights=heavy * column, minlength=pairs.size) for column in columns.T], axis=1)
-    total: Floats = np.bincount(place, weights=heavy, minlength=pairs.size)
+    sums = [np.bincount(place, weights=heavy * column, minlength=pairs.size) for column in columns.T]
+    hits = np.array(sums, dtype=np.float64).T
+    total = np.asarray(np.bincount(place, weights=heavy, minlength=pairs.size), dtype=np.float64)
     one, other = pairs // people.size, pairs % people.size
     return PairSums(one, other, hits, total, int(people.size))
 
