@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from facesearch.core.calibration import Calibration
-from facesearch.core.errors import SettingsError
+from facesearch.core.errors import InputError, SettingsError
 from facesearch.core.face import Box, Detection, FaceCrop
 from facesearch.core.identity import Keep, KeptPicture
 from facesearch.core.image import Image
@@ -25,14 +25,13 @@ from facesearch.embedding.embedder import create_embedder
 from facesearch.embedding.registry import EmbedderCard, card
 from facesearch.gallery.factory import GalleryIndexFactory
 from facesearch.gallery.options import IndexOptions
-from facesearch.imaging.align import align_faces
-from facesearch.imaging.crops import face_picture, photo_picture
+from facesearch.imaging.align import align_face, align_faces
+from facesearch.imaging.crops import crop_jpeg, face_picture, photo_picture
 from facesearch.imaging.decode import DecodeLimits, decode_image
 from facesearch.imaging.quality import measure_quality
 from facesearch.inference import Engine, create_engine
 from facesearch.service.enroll import Enroll
 from facesearch.service.enroll_folder import EnrollFolder
-from facesearch.service.evaluate_lfw import EvaluateLfw
 from facesearch.service.exchange import Exchange
 from facesearch.service.facade import FaceSearchService, Services
 from facesearch.service.facade_records import Records
@@ -49,6 +48,7 @@ from facesearch.version import __version__
 
 if TYPE_CHECKING:
     from facesearch.service.calibrate import Calibrate
+    from facesearch.service.evaluation import Evaluation
     from facesearch.service.photographs import EmbedPhotographs
 
 Loaded = TypeVar("Loaded")
@@ -160,6 +160,11 @@ class Parts:
             device=settings.device,
         )
 
+    @cached_property
+    def detector(self) -> Detector:
+        """The MTCNN cascade; its networks are loaded by the first photograph."""
+        return LazyDetector(self._make_detector)
+
     def _make_detector(self) -> Detector:
         settings = self.settings
         return MtcnnDetector(
@@ -189,9 +194,8 @@ class Parts:
     @cached_property
     def pipeline(self) -> FacePipeline:
         """Decode, detect, align, embed; the networks are loaded by the first photograph."""
-        detector = LazyDetector(self._make_detector)
         return FacePipeline(
-            self.decode, detector, align_faces, self.embedder, min_face_px=self.settings.min_face_px, meter=measure_quality
+            self.decode, self.detector, align_faces, self.embedder, min_face_px=self.settings.min_face_px, meter=measure_quality
         )
 
     @cached_property
@@ -279,6 +283,17 @@ class Parts:
         return Calibrate(self.store, self.embed_photographs)
 
     @cached_property
+    def evaluation(self) -> Evaluation:
+        """What measures error rates; imported late, since no other command needs it."""
+        from facesearch.service.evaluate_folder import EvaluateFolder
+        from facesearch.service.evaluate_lfw import EvaluateLfw
+        from facesearch.service.evaluate_pairs import EvaluatePairs
+        from facesearch.service.evaluation import Evaluation
+
+        embed = self.embed_photographs
+        return Evaluation(EvaluateLfw(embed), EvaluateFolder(embed), EvaluatePairs(embed), self.face_jpeg)
+
+    @cached_property
     def embed_photographs(self) -> EmbedPhotographs:
         """Templates of many photographs, cached in ``cache_dir``."""
         from facesearch.service.photographs import EmbedPhotographs
@@ -297,10 +312,12 @@ class Parts:
         }
         return EmbedPhotographs(self.pipeline, recipe, cache_dir=settings.cache_dir / "templates")
 
-    @cached_property
-    def evaluate_lfw(self) -> EvaluateLfw:
-        """The LFW protocols."""
-        return EvaluateLfw(self.pipeline)
+    def face_jpeg(self, source: ImageSource, detection: Detection) -> bytes | None:
+        """Return the aligned face of a photograph as a small JPEG, or None where the photograph cannot be read any more."""
+        try:
+            return crop_jpeg(align_face(self.decode(source), detection, self.card.alignment))
+        except InputError:
+            return None
 
     def decode(self, source: ImageSource) -> Image:
         """Return a decoded photograph within the limits of the settings."""

@@ -128,6 +128,28 @@ class FakeService:
         return self._answer("remove_collection", None, *args)
 
 
+@dataclass
+class FakeEvaluation:
+    """Measures nothing and answers what the service was given."""
+
+    fake: FakeService
+
+    def lfw(self, images, pairs, *, on_progress, **asked):
+        on_progress(1, 2)
+        return self.fake._answer("evaluate_lfw", None, images, pairs, **asked)
+
+    def folder(self, photographs, *, on_progress, **asked):
+        on_progress(1, 2)
+        return self.fake._answer("evaluate_folder", None, photographs, **asked)
+
+    def pairs(self, listed, *, on_progress, **asked):
+        on_progress(1, 2)
+        return self.fake._answer("evaluate_pairs", None, listed, **asked)
+
+    def report(self, measured, source, *, when):
+        return self.fake._answer("report", "<!DOCTYPE html>", measured, source)
+
+
 class FakeLibrary(Library):
     def __init__(self):
         self.fake = FakeService()
@@ -149,6 +171,6 @@ class FakeLibrary(Library):
             raise error
         return Image(np.zeros((100, 80, 3), dtype=np.uint8), "cd" * 32, photo if isinstance(photo, str) else "")
 
-    def evaluate_lfw(self, settings, images, pairs, *, on_progress):
-        on_progress(1, 2)
-        return self.fake._answer("evaluate_lfw", None, images, pairs)
+    def evaluation(self, settings):
+        self.settings = settings
+        return FakeEvaluation(self.fake)

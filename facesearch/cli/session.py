@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +19,7 @@ from facesearch.core.errors import InputError
 if TYPE_CHECKING:
     from facesearch.bootstrap import Parts
     from facesearch.core.image import Image
-    from facesearch.service.evaluate_lfw import LfwEvaluation
+    from facesearch.service.evaluation import Evaluation
     from facesearch.service.facade import FaceSearchService
     from facesearch.settings import Settings
 
@@ -47,11 +46,9 @@ class Library:
         """Return a decoded photograph."""
         return self.parts(settings).decode(photo)
 
-    def evaluate_lfw(
-        self, settings: Settings, images: Path, pairs: Path, *, on_progress: Callable[[int, int], None]
-    ) -> LfwEvaluation:
-        """Run the LFW protocol."""
-        return self.parts(settings).evaluate_lfw(images, pairs, on_progress=on_progress)
+    def evaluation(self, settings: Settings) -> Evaluation:
+        """Return what measures error rates."""
+        return self.parts(settings).evaluation
 
 
 @dataclass

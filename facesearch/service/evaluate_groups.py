@@ -16,13 +16,13 @@ from facesearch.evaluation.all_pairs import AllPairsPoint, all_pairs
 from facesearch.evaluation.evidence import MIN_FALSE, MIN_PERSON_PAIRS
 from facesearch.evaluation.intervals import Rate, WeightedRate
 from facesearch.service.evaluation_data import KnownPeople
+from facesearch.service.evaluation_intervals import Interval, all_pairs_intervals
 from facesearch.service.photograph_lists import Attributes
 
 MIN_MATED_PEOPLE = 10
 """People with two photographs that a group's FNMR needs: below, one person is more than a tenth of it."""
 
 Share = Rate | WeightedRate
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +127,14 @@ def _group(group: str, known: KnownPeople, points: Sequence[AllPairsPoint]) -> G
         empty = tuple(GroupPoint(_asked(point), point.threshold, None, None, remark=what) for point in points)
         return GroupRates(group, len(known), len(people), empty)
     pairs = all_pairs(known.vectors, known.labels, n_worst=0)
+    intervals = all_pairs_intervals(known, pairs, [point.threshold for point in points])
     rates = []
-    for point in points:
+    for point, ends in zip(points, intervals, strict=True):
         here = pairs.at_threshold(point.threshold)
-        remark = _too_small(_asked(point), here.false_matches, pairs.n_person_pairs, n_mated_people)
-        rates.append(GroupPoint(_asked(point), point.threshold, here.false_matches, complement(here.tar), remark=remark))
+        remark = too_small(_asked(point), here.false_matches, pairs.n_person_pairs, n_mated_people)
+        rates.append(
+            GroupPoint(_asked(point), point.threshold, here.false_matches, complement(here.tar), ends.fmr, ends.fnmr, remark)
+        )
     return GroupRates(group, len(known), len(people), tuple(rates))
 
 
@@ -139,14 +142,23 @@ def _asked(point: AllPairsPoint) -> float:
     return point.fmr if point.fmr is not None else point.false_matches.value
 
 
-def _too_small(fmr: float, false_matches: Share, n_person_pairs: int | None, n_mated_people: int | None) -> str:
-    """Say which rate of a group rests on too little, or nothing."""
+def too_small(fmr: float, false_matches: Share | None, n_person_pairs: int | None, n_mated_people: int) -> str:
+    """Say which rate of a group rests on too little, or nothing.
+
+    Args:
+        fmr: The rate that the threshold keeps over everybody.
+        false_matches: The group's share, or None where it has no non-mated pair.
+        n_person_pairs: Pairs of people compared, or None where only the comparisons are to be judged.
+        n_mated_people: People with two photographs compared.
+    """
     said = []
-    if false_matches.total * fmr * (1.0 + 1e-9) < MIN_FALSE:
+    if false_matches is None:
+        said.append("FMR too small to say: no comparison of two people")
+    elif false_matches.total * fmr * (1.0 + 1e-9) < MIN_FALSE:
         expected = f"{false_matches.total * fmr:.2g}"
         said.append(f"FMR too small to say: {expected} false matches expected of {false_matches.total} comparisons")
     elif n_person_pairs is not None and n_person_pairs < MIN_PERSON_PAIRS:
         said.append(f"FMR too small to say: {n_person_pairs} pairs of people")
-    if n_mated_people is not None and n_mated_people < MIN_MATED_PEOPLE:
+    if n_mated_people < MIN_MATED_PEOPLE:
         said.append(f"FNMR too small to say: {n_mated_people} people with two photographs")
     return "; ".join(said)

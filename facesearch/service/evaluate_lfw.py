@@ -6,50 +6,36 @@ It fits and tunes nothing: figures are what the shipped settings give.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from facesearch.core.arrays import Vectors
-from facesearch.core.decision import OperatingPoints
 from facesearch.core.errors import InputError
-from facesearch.evaluation.lfw import LfwPair, read_pairs
+from facesearch.evaluation.lfw import LfwPair, read_pairs, read_people
 from facesearch.evaluation.one_to_one import VerificationReport, verification_report
 from facesearch.evaluation.trials import VerificationTrials
-from facesearch.service.pipeline import FacePipeline
+from facesearch.service.evaluate_people import EvaluationOptions, PeopleEvaluation, evaluate_people
+from facesearch.service.evaluation_data import known_people
+from facesearch.service.photographs import AcquisitionFailure, EmbeddedPhotographs, EmbedPhotographs, Progress
 
-Progress = Callable[[int, int], None]
-"""Called with the number of photographs done and the number of all."""
-
-
-@dataclass(frozen=True, slots=True)
-class AcquisitionFailure:
-    """A photograph without a usable face.
-
-    Attributes:
-        path: Relative to the folder of images.
-        code: The error's stable code, for example ``"no_face"``.
-        message: A sentence for a person.
-    """
-
-    path: str
-    code: str
-    message: str
+__all__ = ["AcquisitionFailure", "EvaluateLfw", "LfwEvaluation", "Progress", "pair_scores", "people_file_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class LfwEvaluation:
-    """The outcome of the 1:1 protocol.
+    """The outcome of the protocols.
 
     Attributes:
         embedder_id: What was measured.
-        report: Accuracy by folds and TAR at FMR, with counts.
+        report: Accuracy by folds and TAR at FMR of the list of pairs, with counts.
         failures: Photographs without a usable face, by path.
         n_photographs: Photographs read.
         seconds: Time from the first photograph to the last template.
+        embedded: The photographs' templates, or None where they are not kept.
+        people: All pairs and the open-set search, or None where no list of people was given.
     """
 
     embedder_id: str
@@ -57,161 +43,113 @@ class LfwEvaluation:
     failures: tuple[AcquisitionFailure, ...]
     n_photographs: int
     seconds: float
+    embedded: EmbeddedPhotographs | None = None
+    people: PeopleEvaluation | None = None
 
     @property
-    def photographs_per_s(self) -> float:
-        """Photographs decoded, detected and embedded a second."""
-        return self.n_photographs / self.seconds if self.seconds > 0 else 0.0
+    def n_cached(self) -> int:
+        """Photographs whose template was known before."""
+        return self.embedded.n_cached if self.embedded is not None else 0
+
+    @property
+    def photographs_per_s(self) -> float | None:
+        """Photographs decoded, detected and embedded a second; None where all came from the cache, or none did so fast."""
+        n_new = self.n_photographs - self.n_cached
+        return n_new / self.seconds if self.seconds > 0 and n_new > 0 else None
 
     def as_dict(self) -> dict[str, object]:
         """Return everything as plain values; rates in [0, 1]."""
         return {
             "embedder_id": self.embedder_id,
             **self.report.as_dict(),
-            "failures_to_acquire": [{"path": one.path, "code": one.code, "message": one.message} for one in self.failures],
+            "failures_to_acquire": [one.as_dict() for one in self.failures],
             "n_photographs": self.n_photographs,
+            "n_cached": self.n_cached,
             "seconds": self.seconds,
             "photographs_per_s": self.photographs_per_s,
+            "data_digest": self.embedded.data_digest if self.embedded is not None else None,
+            **(self.people.as_dict() if self.people is not None else {}),
         }
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class EmbeddedPhotographs:
-    """Templates of many photographs.
-
-    Attributes:
-        vectors: One a photograph with a face, by path relative to the folder of images.
-        failures: The others, by path.
-        seconds: How long it took.
-    """
-
-    vectors: dict[Path, Vectors]
-    failures: tuple[AcquisitionFailure, ...]
-    seconds: float
 
 
 class EvaluateLfw:
     """Runs the protocols.
 
     Args:
-        pipeline: What is measured.
+        embed: Makes the templates.
     """
 
-    def __init__(self, pipeline: FacePipeline) -> None:
-        self._pipeline = pipeline
-
-    def embed(self, images: Path, paths: Iterable[Path], *, on_progress: Progress | None = None) -> EmbeddedPhotographs:
-        """Embed photographs; the face is the one whose box centre is nearest the photograph's, without a fallback crop.
-
-        Args:
-            images: Folder the paths are relative to.
-            paths: Photographs, repeats allowed.
-            on_progress: Called after each photograph.
-
-        Raises:
-            InputError: A photograph does not exist: a protocol with holes measures nothing.
-        """
-        wanted = sorted(set(paths))
-        missing = [path for path in wanted if not (images / path).is_file()]
-        if missing:
-            raise InputError(f"{len(missing)} of {len(wanted)} photographs are not in {images}, the first is {missing[0]}")
-        vectors: dict[Path, Vectors] = {}
-        failures = []
-        began = time.perf_counter()
-        for number, done in enumerate(self._pipeline.stream(((path, images / path) for path in wanted), "central"), start=1):
-            if done.face is not None:
-                vectors[done.key] = done.face.template.vector
-            elif done.error is not None:
-                failures.append(AcquisitionFailure(str(done.key), done.error.code, done.error.message))
-            if on_progress is not None:
-                on_progress(number, len(wanted))
-        return EmbeddedPhotographs(vectors, tuple(failures), time.perf_counter() - began)
+    def __init__(self, embed: EmbedPhotographs) -> None:
+        self._embed = embed
 
     def __call__(
-        self, images: str | os.PathLike[str], pairs_file: str | os.PathLike[str], *, on_progress: Progress | None = None
+        self,
+        images: str | os.PathLike[str],
+        pairs_file: str | os.PathLike[str],
+        *,
+        people_file: str | os.PathLike[str] | None = None,
+        options: EvaluationOptions = EvaluationOptions(),  # noqa: B008 - frozen, without state
+        on_progress: Progress | None = None,
     ) -> LfwEvaluation:
-        """Run the 1:1 protocol of a list of pairs: ten folds for View 2, no folds for View 1.
+        """Run the 1:1 protocol of a list of pairs, and all pairs and the open-set search of a list of people.
 
         Args:
             images: Folder with ``<name>/<name>_0001.jpg``.
-            pairs_file: ``pairs.txt`` or a View 1 list.
+            pairs_file: ``pairs.txt`` (ten folds) or a View 1 list (none).
+            people_file: ``people.txt`` or a View 1 list; None measures the list of pairs only.
+            options: What to report of the people; the face is the one nearest the photograph's centre, as the protocol wants it,
+                unless chosen otherwise.
             on_progress: Called after each photograph.
 
         Raises:
-            ProtocolFileError: The list is malformed.
-            InputError: A photograph does not exist.
+            ProtocolFileError: A list is malformed.
+            InputError: A photograph does not exist: a protocol with holes measures nothing.
         """
+        root = Path(images)
         pairs = read_pairs(Path(pairs_file))
-        embedded = self.embed(Path(images), (path for pair in pairs for path in pair.paths), on_progress=on_progress)
+        labels = {} if people_file is None else {path: one.name for one in read_people(Path(people_file)) for path in one.paths}
+        wanted = {path for pair in pairs for path in pair.paths} | set(labels)
+        _require(root, wanted)
+        embedded = self._embed(root, wanted, face=options.face, cache=options.cache, on_progress=on_progress)
         trials = VerificationTrials(
-            pair_scores(pairs, embedded.vectors),
+            pair_scores(pairs, embedded),
             np.array([pair.is_mated for pair in pairs], dtype=np.bool_),
             np.array([pair.fold for pair in pairs], dtype=np.int64),
         )
+        people = None
+        if labels:
+            known, warnings = known_people(embedded, labels)
+            people = evaluate_people(known, options, warnings=warnings)
         return LfwEvaluation(
-            self._pipeline.embedder_id,
-            verification_report(trials),
-            embedded.failures,
-            len(embedded.vectors) + len(embedded.failures),
-            embedded.seconds,
+            embedder_id=embedded.embedder_id,
+            report=verification_report(trials),
+            failures=embedded.failures,
+            n_photographs=len(embedded),
+            seconds=embedded.seconds,
+            embedded=embedded,
+            people=people,
         )
 
 
-@dataclass(frozen=True, slots=True)
-class StrangerCheck:
-    """How often strangers came back as somebody.
-
-    Attributes:
-        fpir: The rate asked for.
-        threshold: Cosine similarity it led to.
-        n_enrolled: People in the gallery, one template each.
-        n_strangers: Probes of people who are not.
-        n_false: Strangers returned as somebody.
-        n_mated: Probes of people who are enrolled.
-        n_found: Of those, returned as the right person.
-    """
-
-    fpir: float
-    threshold: float
-    n_enrolled: int
-    n_strangers: int
-    n_false: int
-    n_mated: int
-    n_found: int
+def people_file_of(pairs_file: Path) -> Path | None:
+    """Return LFW's list of people that belongs to a list of pairs (``people.txt`` to ``pairs.txt``), None where it is not there."""
+    people = pairs_file.with_name(pairs_file.name.replace("pairs", "people", 1))
+    return people if people != pairs_file and people.is_file() else None
 
 
-def stranger_check(
-    gallery: Vectors, strangers: Vectors, mated: tuple[Vectors, Sequence[int]], points: OperatingPoints, *, fpir: float
-) -> StrangerCheck:
-    """Search strangers and enrolled people in a gallery and count what the shipped decision says.
-
-    Args:
-        gallery: float32 ``(G, D)``, one template a person.
-        strangers: float32 ``(S, D)``, one photograph a person not enrolled.
-        mated: float32 ``(M, D)`` further photographs of enrolled people, and the row of ``gallery`` each belongs to.
-        points: The embedder's operating points.
-        fpir: The rate asked for.
-    """
-    point = points.at_fpir(fpir, len(gallery))
-    probes, rows = mated
-    found = probes @ gallery.T
-    right = (found.argmax(axis=1) == np.asarray(rows)) & (found.max(axis=1) >= point.threshold)
-    return StrangerCheck(
-        fpir=fpir,
-        threshold=point.threshold,
-        n_enrolled=len(gallery),
-        n_strangers=len(strangers),
-        n_false=int(((strangers @ gallery.T).max(axis=1) >= point.threshold).sum()),
-        n_mated=len(probes),
-        n_found=int(right.sum()),
-    )
-
-
-def pair_scores(pairs: Sequence[LfwPair], vectors: dict[Path, Vectors]) -> np.ndarray:
+def pair_scores(pairs: Sequence[LfwPair], embedded: EmbeddedPhotographs) -> NDArray[np.float64]:
     """Return one score a pair, NaN where a photograph has no template."""
     scores = np.full(len(pairs), np.nan)
     for row, pair in enumerate(pairs):
-        a, b = (vectors.get(path) for path in pair.paths)
+        a, b = (embedded.rows.get(path) for path in pair.paths)
         if a is not None and b is not None:
-            scores[row] = float(np.clip(a @ b, -1.0, 1.0))
+            scores[row] = float(np.clip(embedded.vectors[a] @ embedded.vectors[b], -1.0, 1.0))
     return scores
+
+
+def _require(root: Path, wanted: Iterable[Path]) -> None:
+    """Raise unless all photographs of a protocol are there."""
+    paths = sorted(wanted)
+    missing = [path for path in paths if not (root / path).is_file()]
+    if missing:
+        raise InputError(f"{len(missing)} of {len(paths)} photographs are not in {root}, the first is {missing[0]}")

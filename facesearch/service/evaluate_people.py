@@ -14,8 +14,12 @@ import numpy as np
 from facesearch.core.decision import checked_rate
 from facesearch.core.errors import InputError
 from facesearch.evaluation.all_pairs import AllPairs, AllPairsPoint, all_pairs
+from facesearch.evaluation.intervals import WeightedRate, percent
+from facesearch.evaluation.one_to_many import OpenSetPoint, cmc, fnir_at_fpir
+from facesearch.evaluation.searches import SearchTrials
 from facesearch.service.evaluate_groups import GroupRates, groups_of_people
 from facesearch.service.evaluation_data import KnownPeople, OpenSetSearch, open_set_search
+from facesearch.service.evaluation_intervals import Interval, RateIntervals, all_pairs_intervals, weighted_intervals
 from facesearch.service.faces import FaceChoice
 from facesearch.service.photograph_lists import Attributes, overlap_warning
 
@@ -24,6 +28,8 @@ DEFAULT_FMRS = (1e-2, 1e-3, 1e-4, 1e-5)
 
 DEFAULT_FPIRS = (1e-1, 1e-2, 1e-3)
 """FPIRs reported: 4,069 strangers support 1e-3 with four of them."""
+
+RANKS = (1, 10)
 
 N_WORST = 12
 """False matches and false non-matches shown as pictures."""
@@ -56,6 +62,55 @@ class EvaluationOptions:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class OpenSet:
+    """The figures of the open-set search.
+
+    Attributes:
+        search: What was searched.
+        trials: The searches as the arithmetic takes them.
+        points: FNIR at each FPIR, every person weighing the same.
+        intervals: 95 % intervals of FNIR and of the measured FPIR at each point.
+        ranks: Share of enrolled people's probes among the best k, whatever the score, with its k.
+    """
+
+    search: OpenSetSearch
+    trials: SearchTrials
+    points: tuple[OpenSetPoint, ...]
+    intervals: tuple[tuple[Interval | None, Interval | None], ...]
+    ranks: tuple[tuple[int, WeightedRate], ...]
+
+    @classmethod
+    def of(cls, search: OpenSetSearch) -> OpenSet:
+        """Return the figures of a search."""
+        trials = search.trials()
+        points = tuple(fnir_at_fpir(trials, fpir) for fpir in DEFAULT_FPIRS)
+        cuts = np.array([point.threshold for point in points])
+        is_somebody = trials.top_scores[:, None] >= cuts
+        enrolled = trials.is_enrolled
+        missed = ~(is_somebody & trials.is_top_right[:, None])[enrolled]
+        fnir = weighted_intervals(missed, trials.people[enrolled], trials.weights[enrolled])
+        fpir = weighted_intervals(is_somebody[~enrolled], trials.people[~enrolled], trials.weights[~enrolled])
+        return cls(search, trials, points, tuple(zip(fnir, fpir, strict=True)), cmc(trials, RANKS))
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the figures as plain values; rates in [0, 1]."""
+        return {
+            "n_gallery": self.search.n_gallery,
+            "n_gallery_failures": self.search.n_gallery_failures,
+            "strangers": "enrolled people taken out" if self.search.is_leave_one_out else "people with one photograph",
+            "points": [
+                {
+                    **point.as_dict(),
+                    "fnir_interval": None if fnir is None else list(fnir),
+                    "false_positives_interval": None if fpir is None else list(fpir),
+                }
+                for point, (fnir, fpir) in zip(self.points, self.intervals, strict=True)
+            ],
+            "ranks": [{"rank": rank, **rate.as_dict()} for rank, rate in self.ranks],
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PeopleEvaluation:
     """The figures of photographs whose people are known.
 
@@ -63,8 +118,9 @@ class PeopleEvaluation:
         known: What was compared.
         pairs: All pairs.
         points: Both error rates at each FMR asked for, every person weighing the same: the headline.
+        intervals: 95 % intervals of ``points``, by resampling people.
         pooled: The same with every pair of photographs weighing the same.
-        search: The open-set search, or None where people are too few.
+        open_set: The open-set search, or None where people are too few.
         groups: Rates of each group at the common thresholds.
         warnings: What a reader must know.
     """
@@ -72,10 +128,57 @@ class PeopleEvaluation:
     known: KnownPeople
     pairs: AllPairs
     points: tuple[AllPairsPoint, ...]
+    intervals: tuple[RateIntervals, ...]
     pooled: tuple[AllPairsPoint, ...]
-    search: OpenSetSearch | None
+    open_set: OpenSet | None
     groups: tuple[GroupRates, ...]
     warnings: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the figures as plain values; rates in [0, 1]."""
+        pairs = self.pairs
+        return {
+            "n_people": pairs.n_people,
+            "all_pairs": {
+                "n_photographs": pairs.n_photographs,
+                "n_failures": pairs.n_failures,
+                "n_mated": pairs.mated.total,
+                "n_non_mated": pairs.non_mated.total,
+                "n_mated_people": pairs.n_mated_people,
+                "n_person_pairs": pairs.n_person_pairs,
+                "points": [
+                    {
+                        **point.as_dict(),
+                        "tar_interval": None if ends.tar is None else list(ends.tar),
+                        "false_matches_interval": None if ends.fmr is None else list(ends.fmr),
+                    }
+                    for point, ends in zip(self.points, self.intervals, strict=True)
+                ],
+                "pooled": [point.as_dict() for point in self.pooled],
+            },
+            "open_set": None if self.open_set is None else self.open_set.as_dict(),
+            "groups": [group.as_dict() for group in self.groups],
+            "warnings": list(self.warnings),
+        }
+
+    def __str__(self) -> str:
+        """Return the figures as lines, the headline first."""
+        pairs = self.pairs
+        lines = [f"all pairs of {pairs.n_photographs} photographs of {pairs.n_people} people, every person weighing the same:"]
+        for point, ends in zip(self.points, self.intervals, strict=True):
+            lines.append(f"  {point}{_between(ends.tar)}")
+        lines.append("pooled, every pair of photographs weighing the same:")
+        lines += [f"  {point}" for point in self.pooled]
+        if self.open_set is not None:
+            lines.append(f"open set, {self.open_set.search.n_gallery} people in the gallery, one photograph each:")
+            for found, (fnir, _) in zip(self.open_set.points, self.open_set.intervals, strict=True):
+                lines.append(f"  {found}{_between(fnir)}")
+            lines += [f"  rank {rank}: {rate}" for rank, rate in self.open_set.ranks]
+        return "\n".join(lines)
+
+
+def _between(interval: Interval | None) -> str:
+    return "" if interval is None else f" [95 %: {percent(interval[0])} to {percent(interval[1])}]"
 
 
 def evaluate_people(known: KnownPeople, options: EvaluationOptions, *, warnings: Sequence[str] = ()) -> PeopleEvaluation:
@@ -93,11 +196,16 @@ def evaluate_people(known: KnownPeople, options: EvaluationOptions, *, warnings:
     pairs = all_pairs(known.vectors, known.labels, n_worst=N_WORST)
     points = pairs.at_fmrs(options.fmrs)
     said += [f"FMR {point.fmr:g}: {point.answer}" for point in points if not point.is_supported]
-    search = None
+    intervals = all_pairs_intervals(known, pairs, [point.threshold for point in points])
+    open_set = None
     try:
-        search = open_set_search(known)
+        open_set = OpenSet.of(open_set_search(known))
     except InputError as exc:
         said.append(f"no open-set search: {exc.message}")
+    if open_set is not None:
+        said += [
+            f"FPIR {one.fpir:g}: {one.evidence.answer(one.fpir)}" for one in open_set.points if one.fpir and not one.is_supported
+        ]
     overlap = overlap_warning(frozenset(np.unique(known.labels).tolist()), options.trained_on)
     if overlap is not None:
         said.insert(0, overlap)
@@ -106,4 +214,5 @@ def evaluate_people(known: KnownPeople, options: EvaluationOptions, *, warnings:
         groups, unstated = groups_of_people(known, options.attributes, points)
         if unstated:
             said.append(f"{unstated} of {len(known)} photographs have no {options.attributes.column}: they are in no group")
-    return PeopleEvaluation(known, pairs, points, pairs.at_fmrs(options.fmrs, weighted=False), search, groups, tuple(said))
+    pooled = pairs.at_fmrs(options.fmrs, weighted=False)
+    return PeopleEvaluation(known, pairs, points, intervals, pooled, open_set, groups, tuple(said))

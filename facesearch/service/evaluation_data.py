@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from facesearch.core.arrays import Vectors
 from facesearch.core.errors import InputError
-from facesearch.evaluation.one_to_many import SearchTrials
+from facesearch.evaluation.searches import SearchTrials
 from facesearch.service.photographs import EmbeddedPhotographs
 
 SEARCH_BLOCK = 2048
@@ -101,7 +101,7 @@ class OpenSetSearch:
         top_scores: float64 ``(N,)``, best score of each search; NaN where the probe's face could not be acquired.
         is_enrolled: bool ``(N,)``, True for mated probes.
         ranks: int64 ``(N,)``, rank of the right person from 1; 0 where not enrolled or not acquired.
-        people: ``(N,)``, the person of each probe.
+        people: ``(N,)``, the person of each probe; enrolled people taken out for one search count as others.
     """
 
     n_gallery: int
@@ -114,7 +114,8 @@ class OpenSetSearch:
 
     def trials(self) -> SearchTrials:
         """Return the searches as the arithmetic takes them."""
-        return SearchTrials(self.top_scores, self.is_enrolled, self.is_enrolled & (self.ranks == 1))
+        is_right = self.is_enrolled & (self.ranks == 1)
+        return SearchTrials(self.top_scores, self.is_enrolled, is_right, person_ids=self.people, ranks=self.ranks)
 
 
 def open_set_search(known: KnownPeople) -> OpenSetSearch:
@@ -144,7 +145,9 @@ def open_set_search(known: KnownPeople) -> OpenSetSearch:
     if mated.all():
         twice = np.concatenate([mated, np.zeros(mated.size, dtype=np.bool_)])
         tops, all_ranks = np.concatenate([top, top_of_others]), np.concatenate([ranks, np.zeros_like(ranks)])
-        return OpenSetSearch(len(gallery), n_failures, True, tops, twice, all_ranks, np.concatenate([labels, labels]))
+        # Taken out of the gallery a person is a stranger: another name keeps the two roles apart.
+        names = np.concatenate([labels, np.char.add(labels, "\x1ftaken out")])
+        return OpenSetSearch(len(gallery), n_failures, True, tops, twice, all_ranks, names)
     return OpenSetSearch(len(gallery), n_failures, False, top, mated, ranks, labels)
 
 

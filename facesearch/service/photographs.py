@@ -91,6 +91,17 @@ class EmbeddedPhotographs:
             sha.update(f"{path.as_posix()}\0{digest}\n".encode("utf-8", "surrogateescape"))
         return sha.hexdigest()
 
+    def as_dict(self) -> dict[str, object]:
+        """Return what was read, and how long it took, as plain values."""
+        return {
+            "embedder_id": self.embedder_id,
+            "data_digest": self.data_digest,
+            "n_photographs": len(self),
+            "n_cached": self.n_cached,
+            "failures_to_acquire": [one.as_dict() for one in self.failures],
+            "seconds": self.seconds,
+        }
+
     def acquired_paths(self) -> tuple[Path, ...]:
         """Return the photograph of each row of ``vectors``."""
         return tuple(self.paths[place] for place in self.acquired)

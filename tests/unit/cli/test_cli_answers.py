@@ -15,6 +15,7 @@ from facesearch.evaluation.trials import VerificationTrials
 from facesearch.service.enroll import Enrollment
 from facesearch.service.enroll_folder import FileOutcome, FolderReport
 from facesearch.service.evaluate_lfw import AcquisitionFailure, LfwEvaluation
+from facesearch.service.evaluate_people import EvaluationOptions
 from tests.cli_fakes import EMBEDDER, identification, person, stored
 from tests.conftest import ROOT
 
@@ -323,7 +324,8 @@ def test_evaluation_names_the_failures(cli, service):
     assert (ran.code, ran.err) == (0, "")
     for part in (EMBEDDER, "accuracy", "3.0 a second", "Ada/Ada_0001.jpg", "no_face"):
         assert part in ran.out
-    assert service.calls[-1] == ("evaluate_lfw", (Path("lfw"), Path("pairs.txt")), {})
+    asked = {"people_file": None, "options": EvaluationOptions()}
+    assert service.calls[-1] == ("evaluate_lfw", (Path("lfw"), Path("pairs.txt")), asked)
     document = cli(*arguments, "--json").json
     assert document["failures_to_acquire"] == [{"path": "Ada/Ada_0001.jpg", "code": "no_face", "message": "no face"}]
     assert document["n_photographs"] == 6
