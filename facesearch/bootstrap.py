@@ -34,6 +34,7 @@ from facesearch.service.enroll import Enroll
 from facesearch.service.enroll_folder import EnrollFolder
 from facesearch.service.exchange import Exchange
 from facesearch.service.facade import FaceSearchService, Services
+from facesearch.service.facade_enroll import Enrolment
 from facesearch.service.facade_records import Records
 from facesearch.service.feedback import FeedbackBook
 from facesearch.service.gallery import GalleryIndexes
@@ -251,8 +252,7 @@ class Parts:
             store=store,
             indexes=indexes,
             points=points,
-            enroll=enroll,
-            enroll_folder=EnrollFolder(pipeline, enroll, self.make_picture),
+            enrolment=Enrolment(enroll, EnrollFolder(pipeline, enroll, self.make_picture), self.make_picture, settings.keep),
             verify=Verify(
                 store, points, default_fmr=settings.verify_fmr, fusion=settings.fusion, calibration=self._stored_calibration
             ),
@@ -264,9 +264,7 @@ class Parts:
                 self._calibrate,
                 FeedbackBook(store, fusion=settings.fusion),
             ),
-            make_picture=self.make_picture,
             collection=settings.collection,
-            keep=settings.keep,
         )
 
     def _stored_calibration(self) -> Calibration | None:

@@ -26,6 +26,7 @@ from facesearch.service.enroll import Enroll
 from facesearch.service.enroll_folder import EnrollFolder
 from facesearch.service.exchange import Exchange
 from facesearch.service.facade import FaceSearchService, Services
+from facesearch.service.facade_enroll import Enrolment
 from facesearch.service.facade_records import Records
 from facesearch.service.feedback import FeedbackBook
 from facesearch.service.gallery import GalleryIndexes
@@ -160,8 +161,7 @@ class World:
                 store=self.store,
                 indexes=self.indexes,
                 points=POINTS,
-                enroll=enroll,
-                enroll_folder=EnrollFolder(self.pipeline, enroll, make_picture),
+                enrolment=Enrolment(enroll, EnrollFolder(self.pipeline, enroll, make_picture), make_picture, Keep.NONE),
                 verify=Verify(*(self.store, POINTS), default_fmr=1e-4, fusion=fusion, calibration=self._calibration),
                 identify=Identify(search, POINTS, default_fpir=1e-2),
                 people=People(self.store, self.indexes, default_collection="default"),
@@ -171,9 +171,7 @@ class World:
                     lambda: Calibrate(self.store, EmbedPhotographs(self.pipeline, {})),
                     FeedbackBook(self.store, fusion=fusion),
                 ),
-                make_picture=make_picture,
                 collection="default",
-                keep=Keep.NONE,
             )
         )
 

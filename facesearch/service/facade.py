@@ -7,27 +7,26 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from facesearch.core.decision import Identification, OperatingPoints, Verification
-from facesearch.core.errors import InputError
 from facesearch.core.face import Box, Detection
-from facesearch.core.identity import Collection, Identity, Keep, KeptPicture
+from facesearch.core.identity import Collection, Identity, KeptPicture
 from facesearch.core.protocols import IdentityStore
+from facesearch.core.quality import Quality
 from facesearch.core.records import SavedPoint
 from facesearch.core.template import Template, compare
-from facesearch.service.enroll import Enroll, Enrollment, EnrollmentChecks, FaceToEnroll
-from facesearch.service.enroll_folder import EnrollFolder, FileOutcome, FolderReport, labelled_files
 from facesearch.service.exchange import Exchange, ExchangeSummary
+from facesearch.service.facade_enroll import EnrollFacade, Enrolment
 from facesearch.service.facade_records import Records, RecordsFacade
 from facesearch.service.faces import FaceChoice
 from facesearch.service.gallery import GalleryIndexes, IndexStatus
 from facesearch.service.identify import Identify
 from facesearch.service.people import CollectionSummary, People, Person
-from facesearch.service.pipeline import FacePipeline, ImageSource, PictureMaker
+from facesearch.service.pipeline import FacePipeline, ImageSource
 from facesearch.service.search import checked_k
 from facesearch.service.verify import Verify
 
@@ -43,19 +42,16 @@ class Services:
     store: IdentityStore
     indexes: GalleryIndexes
     points: OperatingPoints
-    enroll: Enroll
-    enroll_folder: EnrollFolder
+    enrolment: Enrolment
     verify: Verify
     identify: Identify
     people: People
     exchange: Exchange
     records: Records
-    make_picture: PictureMaker
     collection: str
-    keep: Keep
 
 
-class FaceSearchService(RecordsFacade):
+class FaceSearchService(EnrollFacade, RecordsFacade):
     """Enroll people, verify photographs (1:1) and identify faces (1:N).
 
     Thread-safe; a context manager. A *photograph* is a path, bytes, a file object, a PIL image, an RGB uint8 array of shape
@@ -100,6 +96,16 @@ class FaceSearchService(RecordsFacade):
         """Return the faces of a photograph by falling score; empty when there is none."""
         return self._services.pipeline.detect(photo, roi=roi)[1]
 
+    def qualities(self, photo: ImageSource, faces: Sequence[Detection]) -> tuple[Quality | None, ...]:
+        """Return how usable each face of a photograph is, in order; None for one that cannot even be aligned.
+
+        Args:
+            photo: The photograph.
+            faces: What ``detect`` found in it.
+        """
+        pipeline = self._services.pipeline
+        return pipeline.qualities(pipeline.decode(photo), faces)
+
     def template(self, photo: ImageSource, *, face: FaceChoice = "only", roi: Box | None = None) -> Template:
         """Return the template of one face of a photograph.
 
@@ -117,117 +123,6 @@ class FaceSearchService(RecordsFacade):
             IncompatibleTemplatesError: They come from different embedders.
         """
         return compare(a, b)
-
-    def enroll(
-        self,
-        photo: ImageSource,
-        label: str,
-        *,
-        tags: Iterable[str] = (),
-        collection: str | None = None,
-        face: FaceChoice = "only",
-        roi: Box | None = None,
-        new: bool = False,
-        allow_mismatch: bool = False,
-        allow_duplicate: bool = False,
-        keep: Keep | str | None = None,
-    ) -> Enrollment:
-        """Enroll the face of a photograph under a label; an existing label gains a template.
-
-        Args:
-            photo: The photograph.
-            label: The person: 1 to 200 characters, unique in the collection.
-            tags: Texts to filter by; added to those the person has.
-            collection: Where to; made where there is none of this name.
-            face: Which face.
-            roi: Search only inside this box.
-            new: Refuse a label that exists.
-            allow_mismatch: Enroll although the face resembles none of the label's photographs.
-            allow_duplicate: Enroll although the face is that of somebody enrolled under another label.
-            keep: ``"none"``, ``"crop"`` or ``"photo"``: which picture is stored; None for the setting.
-
-        Raises:
-            NoFaceError: There is no face.
-            SeveralFacesError: There are several and ``face`` is ``"only"``.
-            LabelTakenError: ``new`` and the label exists.
-            DuplicateTemplateError: The same face of the same photograph is enrolled already.
-            IdentityMismatchError: The face scores below the FMR 1e-2 threshold against all of the label's photographs.
-            DuplicatePersonError: The face is that of somebody enrolled under another label, as ``identify`` decides at FPIR 1e-3.
-        """
-        services = self._services
-        kept = self._keep(keep)
-        found = services.pipeline.face(photo, face, roi=roi)
-        picture = services.make_picture(kept, photo, found.image, found.detection)
-        checks = EnrollmentChecks(new=new, allow_mismatch=allow_mismatch, allow_duplicate=allow_duplicate)
-        return services.enroll(
-            (FaceToEnroll(found, label, picture),), collection=self._collection(collection), tags=tags, checks=checks
-        )[0]
-
-    def enroll_all(
-        self,
-        photo: ImageSource,
-        labels: Sequence[str | None],
-        *,
-        collection: str | None = None,
-        roi: Box | None = None,
-        allow_mismatch: bool = False,
-        allow_duplicate: bool = False,
-        keep: Keep | str | None = None,
-    ) -> tuple[Enrollment, ...]:
-        """Enroll the faces of one photograph, all or none of them.
-
-        Args:
-            photo: The photograph.
-            labels: One label a face in the order of ``detect``; None leaves a face out.
-            collection: Where to.
-            roi: Search only inside this box.
-            allow_mismatch: As in ``enroll``.
-            allow_duplicate: As in ``enroll``.
-            keep: As in ``enroll``.
-
-        Raises:
-            InputError: Not as many labels as faces, or a label twice.
-        """
-        services = self._services
-        kept = self._keep(keep)
-        faces = services.pipeline.faces(photo, roi=roi)
-        if len(labels) != len(faces):
-            boxes = [[round(value, 1) for value in one.detection.box] for one in faces]
-            raise InputError(f"{len(faces)} faces were found, {len(labels)} labels given; boxes: {boxes}", boxes=boxes)
-        chosen = [
-            FaceToEnroll(one, label, services.make_picture(kept, photo, one.image, one.detection))
-            for one, label in zip(faces, labels, strict=True)
-            if label is not None
-        ]
-        checks = EnrollmentChecks(allow_mismatch=allow_mismatch, allow_duplicate=allow_duplicate)
-        return services.enroll(chosen, collection=self._collection(collection), checks=checks)
-
-    def enroll_folder(
-        self,
-        folder: str | os.PathLike[str],
-        *,
-        labels_csv: str | os.PathLike[str] | None = None,
-        collection: str | None = None,
-        face: FaceChoice = "only",
-        allow_mismatch: bool = False,
-        keep: Keep | str | None = None,
-        on_outcome: Callable[[FileOutcome], None] | None = None,
-    ) -> FolderReport:
-        """Enroll ``<label>/<picture>`` of a folder, or the files that a CSV (``file,label[,tags]``) names; see ``EnrollFolder``.
-
-        Every file gets an outcome; a file that cannot be enrolled does not stop the others. A second run enrolls nothing twice.
-
-        Raises:
-            InputError: No folder, or nothing in it to enroll.
-        """
-        return self._services.enroll_folder(
-            labelled_files(folder, labels_csv=labels_csv),
-            collection=self._collection(collection),
-            face=face,
-            keep=self._keep(keep),
-            checks=EnrollmentChecks(allow_mismatch=allow_mismatch),
-            on_outcome=on_outcome,
-        )
 
     def verify(
         self,
@@ -377,6 +272,9 @@ class FaceSearchService(RecordsFacade):
         with self._services.store.reading() as reader:
             self._services.indexes.rebuild(reader, self._collection(collection))
 
+    def _enrolment(self) -> tuple[Enrolment, FacePipeline]:
+        return self._services.enrolment, self._services.pipeline
+
     def _records(self) -> tuple[Records, FacePipeline]:
         return self._services.records, self._services.pipeline
 
@@ -385,11 +283,3 @@ class FaceSearchService(RecordsFacade):
 
     def _collection(self, name: str | None) -> str:
         return self._services.collection if name is None else name
-
-    def _keep(self, keep: Keep | str | None) -> Keep:
-        if keep is None:
-            return self._services.keep
-        try:
-            return Keep(keep)
-        except ValueError as exc:
-            raise InputError(f"keep must be one of {', '.join(Keep)}, not {keep!r}") from exc

@@ -1,0 +1,177 @@
+"""The part of the library's face that enrolls.
+
+It only passes on, like ``facade``.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from facesearch.core.errors import InputError
+from facesearch.core.face import Box
+from facesearch.core.identity import Keep
+from facesearch.core.quality import QualityGate, checked_gate
+from facesearch.service.enroll import Enroll, Enrollment, EnrollmentChecks, FaceToEnroll
+from facesearch.service.enroll_folder import EnrollFolder, FileOutcome, FolderReport, labelled_files
+from facesearch.service.faces import FaceChoice
+from facesearch.service.pipeline import FacePipeline, ImageSource, PictureMaker
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """The use cases of enrolment, and which picture is kept where a call does not say."""
+
+    enroll: Enroll
+    enroll_folder: EnrollFolder
+    make_picture: PictureMaker
+    keep: Keep
+
+    def checked_keep(self, keep: Keep | str | None) -> Keep:
+        """Return which picture is kept.
+
+        Raises:
+            InputError: Neither ``none``, ``crop`` nor ``photo``.
+        """
+        if keep is None:
+            return self.keep
+        try:
+            return Keep(keep)
+        except ValueError as exc:
+            raise InputError(f"keep must be one of {', '.join(Keep)}, not {keep!r}") from exc
+
+
+class EnrollFacade:
+    """Enrolment of a ``FaceSearch``."""
+
+    @abstractmethod
+    def _enrolment(self) -> tuple[Enrolment, FacePipeline]:
+        """Return the use cases, and what finds faces."""
+
+    @abstractmethod
+    def _collection(self, name: str | None) -> str:
+        """Return the name of a collection, that of the settings for None."""
+
+    def enroll(
+        self,
+        photo: ImageSource,
+        label: str,
+        *,
+        tags: Iterable[str] = (),
+        collection: str | None = None,
+        face: FaceChoice = "only",
+        roi: Box | None = None,
+        new: bool = False,
+        allow_mismatch: bool = False,
+        allow_duplicate: bool = False,
+        quality_gate: QualityGate | str | None = None,
+        keep: Keep | str | None = None,
+    ) -> Enrollment:
+        """Enroll the face of a photograph under a label; an existing label gains a template.
+
+        Args:
+            photo: The photograph.
+            label: The person: 1 to 200 characters, unique in the collection.
+            tags: Texts to filter by; added to those the person has.
+            collection: Where to; made where there is none of this name.
+            face: Which face.
+            roi: Search only inside this box.
+            new: Refuse a label that exists.
+            allow_mismatch: Enroll although the face resembles none of the label's photographs.
+            allow_duplicate: Enroll although the face is that of somebody enrolled under another label.
+            quality_gate: ``"off"``, ``"standard"`` or ``"strict"``: how usable the face must be; None for the setting.
+            keep: ``"none"``, ``"crop"`` or ``"photo"``: which picture is stored; None for the setting.
+
+        Raises:
+            NoFaceError: There is no face.
+            SeveralFacesError: There are several and ``face`` is ``"only"``.
+            LowQualityFaceError: The face falls short of the quality gate; ``context`` lists the reasons with their figures.
+            LabelTakenError: ``new`` and the label exists.
+            DuplicateTemplateError: The same face of the same photograph is enrolled already.
+            IdentityMismatchError: The face scores below the FMR 1e-2 threshold against all of the label's photographs.
+            DuplicatePersonError: The face is that of somebody enrolled under another label, as ``identify`` decides at FPIR 1e-3.
+        """
+        enrolment, pipeline = self._enrolment()
+        kept = enrolment.checked_keep(keep)
+        checks = EnrollmentChecks(
+            new=new, allow_mismatch=allow_mismatch, allow_duplicate=allow_duplicate, quality_gate=checked_gate(quality_gate)
+        )
+        found = pipeline.face(photo, face, roi=roi)
+        picture = enrolment.make_picture(kept, photo, found.image, found.detection)
+        return enrolment.enroll(
+            (FaceToEnroll(found, label, picture),), collection=self._collection(collection), tags=tags, checks=checks
+        )[0]
+
+    def enroll_all(
+        self,
+        photo: ImageSource,
+        labels: Sequence[str | None],
+        *,
+        collection: str | None = None,
+        roi: Box | None = None,
+        allow_mismatch: bool = False,
+        allow_duplicate: bool = False,
+        quality_gate: QualityGate | str | None = None,
+        keep: Keep | str | None = None,
+    ) -> tuple[Enrollment, ...]:
+        """Enroll the faces of one photograph, all or none of them.
+
+        Args:
+            photo: The photograph.
+            labels: One label a face in the order of ``detect``; None leaves a face out.
+            collection: Where to.
+            roi: Search only inside this box.
+            allow_mismatch: As in ``enroll``.
+            allow_duplicate: As in ``enroll``.
+            quality_gate: As in ``enroll``.
+            keep: As in ``enroll``.
+
+        Raises:
+            InputError: Not as many labels as faces, or a label twice.
+        """
+        enrolment, pipeline = self._enrolment()
+        kept = enrolment.checked_keep(keep)
+        checks = EnrollmentChecks(
+            allow_mismatch=allow_mismatch, allow_duplicate=allow_duplicate, quality_gate=checked_gate(quality_gate)
+        )
+        faces = pipeline.faces(photo, roi=roi)
+        if len(labels) != len(faces):
+            boxes = [[round(value, 1) for value in one.detection.box] for one in faces]
+            raise InputError(f"{len(faces)} faces were found, {len(labels)} labels given; boxes: {boxes}", boxes=boxes)
+        chosen = [
+            FaceToEnroll(one, label, enrolment.make_picture(kept, photo, one.image, one.detection))
+            for one, label in zip(faces, labels, strict=True)
+            if label is not None
+        ]
+        return enrolment.enroll(chosen, collection=self._collection(collection), checks=checks)
+
+    def enroll_folder(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        labels_csv: str | os.PathLike[str] | None = None,
+        collection: str | None = None,
+        face: FaceChoice = "only",
+        allow_mismatch: bool = False,
+        quality_gate: QualityGate | str | None = None,
+        keep: Keep | str | None = None,
+        on_outcome: Callable[[FileOutcome], None] | None = None,
+    ) -> FolderReport:
+        """Enroll ``<label>/<picture>`` of a folder, or the files that a CSV (``file,label[,tags]``) names; see ``EnrollFolder``.
+
+        Every file gets an outcome; a file that cannot be enrolled does not stop the others. A second run enrolls nothing twice.
+
+        Raises:
+            InputError: No folder, or nothing in it to enroll.
+        """
+        enrolment, _ = self._enrolment()
+        return enrolment.enroll_folder(
+            labelled_files(folder, labels_csv=labels_csv),
+            collection=self._collection(collection),
+            face=face,
+            keep=enrolment.checked_keep(keep),
+            checks=EnrollmentChecks(allow_mismatch=allow_mismatch, quality_gate=checked_gate(quality_gate)),
+            on_outcome=on_outcome,
+        )
