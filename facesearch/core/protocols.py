@@ -19,7 +19,6 @@ from facesearch.core.decision import Neighbour
 from facesearch.core.face import Alignment, Box, Detection, FaceCrop
 from facesearch.core.identity import Collection, EnrolledTemplate, GalleryChange, Identity, KeptPicture, NewFace
 from facesearch.core.image import Image
-from facesearch.core.quality import Quality
 from facesearch.core.records import RecordsReader, RecordsWriter
 from facesearch.core.template import Template, TemplateBatch
 
@@ -62,14 +61,6 @@ class Aligner(Protocol):
         Raises:
             LowQualityFaceError: Landmarks of a detection cannot be aligned (they coincide).
         """
-        ...
-
-
-class QualityMeter(Protocol):
-    """Measures how usable a face is."""
-
-    def __call__(self, crop: FaceCrop, alignment: Alignment) -> Quality:
-        """Return the figures of an aligned face."""
         ...
 
 

@@ -12,10 +12,10 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from facesearch.core.errors import FaceSearchError, LowQualityFaceError
-from facesearch.core.face import Box, Detection, FaceCrop
+from facesearch.core.face import Alignment, Box, Detection, FaceCrop
 from facesearch.core.identity import Keep, KeptPicture
 from facesearch.core.image import Image
-from facesearch.core.protocols import Aligner, Detector, Embedder, QualityMeter
+from facesearch.core.protocols import Aligner, Detector, Embedder
 from facesearch.core.quality import Quality
 from facesearch.core.template import Template
 from facesearch.service.faces import FaceChoice, checked_face_choice, choose_face, require_faces
@@ -27,6 +27,10 @@ STREAM_BATCH = 32
 
 ImageSource = Any
 """Path, bytes, file object, PIL image, RGB array or ``Image``: whatever the decoder takes."""
+
+
+QualityMeter = Callable[[FaceCrop, Alignment], Quality]
+"""Says how usable an aligned face is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
