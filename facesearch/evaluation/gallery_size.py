@@ -91,7 +91,8 @@ def gallery_size_thresholds(
 ) -> tuple[GallerySizeThreshold, ...]:
     """Return, for each size of gallery, the smallest threshold whose mean FPIR over all such galleries keeps a rate.
 
-    The mean over galleries is exact, without drawing any: see ``best_place_chances``.
+    The mean over galleries is exact, without drawing any: see ``best_place_chances``. Where all strangers may pass, the threshold
+    is the lowest score that can be the best of a gallery.
 
     Args:
         person_scores: As for ``expected_fpir``.

@@ -21,6 +21,9 @@ from facesearch.evaluation.pair_tiles import DEFAULT_BLOCK, PairTiles
 DEFAULT_REPLICATES = 1000
 """Draws of people; the ends of a 95 % interval then rest on 25 of them each."""
 
+MIN_USABLE = 0.8
+"""Share of draws that must leave a comparison: with fewer the others are a choice, not a sample (two people: half)."""
+
 CHUNK_NUMBERS = 2**22
 """Numbers held at a time while replicates are computed: 32 MB."""
 
@@ -267,8 +270,10 @@ def _ends(replicates: Floats, confidence: float) -> Floats:
     if not 0.0 < confidence < 1.0:
         raise InputError(f"confidence must lie in (0, 1), not {confidence}")
     kept = replicates[~np.isnan(replicates).any(axis=1)]
-    if len(kept) < len(replicates) // 2:
-        raise InputError("most draws of people leave no comparison: there are too few people for an interval")
+    if len(kept) < MIN_USABLE * len(replicates):
+        raise InputError(
+            f"only {len(kept)} of {len(replicates)} draws of people leave a comparison: there are too few people for an interval"
+        )
     ends: Floats = np.quantile(kept, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0], axis=0)
     return ends
 
@@ -288,7 +293,7 @@ def bootstrap_intervals(
         seed: The same seed gives the same interval.
 
     Raises:
-        InputError: A number out of range, or so few people that most draws leave no comparison.
+        InputError: A number out of range, or so few people that many draws leave no comparison.
     """
     values = _rates(sums, np.ones((1, sums.n_people)))[0]
     lower, upper = _ends(_replicates(sums, n_replicates, seed), confidence)
