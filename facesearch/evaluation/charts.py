@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from facesearch.core.errors import InputError
 
-WIDTH, HEIGHT = 520, 340
-"""Size of a chart in its own units; the page scales it."""
+WIDTH, WIDE, HEIGHT = 520, 1068, 340
+"""Size of a chart, and of a wide one, in its own units; the page scales it."""
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 16, 46
 _MIN_STEP = 0.35
@@ -113,6 +113,7 @@ class Chart:
         series: What is drawn, in this order.
         marks: Upright lines.
         note: How to read it.
+        is_wide: Whether it takes the page's width.
     """
 
     title: str
@@ -121,6 +122,12 @@ class Chart:
     series: tuple[Series, ...]
     marks: tuple[Mark, ...] = ()
     note: str = ""
+    is_wide: bool = False
+
+    @property
+    def width(self) -> int:
+        """Its width in its own units."""
+        return WIDE if self.is_wide else WIDTH
 
 
 def chart_svg(chart: Chart) -> str:
@@ -130,7 +137,7 @@ def chart_svg(chart: Chart) -> str:
         InputError: A series' x and y differ in length.
     """
     parts = [
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(chart.title)}">',
+        f'<svg class="chart" viewBox="0 0 {chart.width} {HEIGHT}" role="img" aria-label="{escape(chart.title)}">',
         f"<title>{escape(chart.title)}</title>",
         *_frame(chart),
         *(_mark(chart, mark, number) for number, mark in enumerate(chart.marks)),
@@ -147,7 +154,7 @@ def legend_html(chart: Chart) -> str:
 
 
 def _across(chart: Chart, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return _LEFT + chart.x.place(values) * (WIDTH - _LEFT - _RIGHT)
+    return _LEFT + chart.x.place(values) * (chart.width - _LEFT - _RIGHT)
 
 
 def _upwards(chart: Chart, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -155,7 +162,7 @@ def _upwards(chart: Chart, values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _frame(chart: Chart) -> Iterator[str]:
-    floor, right = HEIGHT - _BOTTOM, WIDTH - _RIGHT
+    floor, right = HEIGHT - _BOTTOM, chart.width - _RIGHT
     for value, text in chart.x.ticks():
         x = float(_across(chart, np.array([value]))[0])
         yield f'<path class="grid" d="M{x:.1f} {_TOP}V{floor}"/>'
@@ -175,7 +182,7 @@ def _mark(chart: Chart, mark: Mark, number: int) -> str:
     x = float(_across(chart, np.array([mark.x]))[0])
     # Neighbouring thresholds lie close together: every label gets a line of its own.
     y = _TOP + 10 + 13 * (number % 6)
-    is_far_right = x > WIDTH - _RIGHT - 90
+    is_far_right = x > chart.width - _RIGHT - 90
     anchor, beside = ("end", -4) if is_far_right else ("start", 4)
     text = f'<text class="mark-label" x="{x + beside:.1f}" y="{y}" text-anchor="{anchor}">{escape(mark.label)}</text>'
     return f'<path class="mark" d="M{x:.1f} {_TOP}V{HEIGHT - _BOTTOM}"/>{text}'

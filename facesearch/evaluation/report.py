@@ -38,7 +38,7 @@ class Table:
 
     Attributes:
         columns: Their names.
-        rows: As many cells as columns; numbers are right-aligned, None is an empty cell.
+        rows: As many cells as columns; numbers are right-aligned, None is an empty cell, and columns of empty cells are left out.
         title: Heading, or empty.
         note: A sentence below, or empty.
     """
@@ -164,7 +164,8 @@ def _section(section: Section) -> Iterator[str]:
     if section.charts:
         yield '<div class="grid2">'
         for chart in section.charts:
-            yield f'<figure class="card" style="margin:0"><h3>{_text(chart.title)}</h3>{legend_html(chart)}{chart_svg(chart)}'
+            yield f'<figure class="card{" wide" if chart.is_wide else ""}"><h3>{_text(chart.title)}</h3>'
+            yield legend_html(chart) + chart_svg(chart)
             yield f'<p class="note">{_text(chart.note)}</p></figure>' if chart.note else "</figure>"
         yield "</div>"
     for table in section.tables:
@@ -178,15 +179,15 @@ def _section(section: Section) -> Iterator[str]:
 
 
 def _table(table: Table) -> Iterator[str]:
-    numeric = [
-        bool(table.rows) and all(isinstance(row[place], int | float | None) for row in table.rows)
-        for place in range(len(table.columns))
-    ]
-    yield '<div class="card" style="margin-top:14px">'
+    filled = [place for place in range(len(table.columns)) if any(row[place] not in ("", None) for row in table.rows)]
+    columns = [table.columns[place] for place in filled]
+    rows = [[row[place] for place in filled] for row in table.rows]
+    numeric = [all(isinstance(row[place], int | float | None) for row in rows) for place in range(len(columns))]
+    yield '<div class="card table">'
     if table.title:
         yield f"<h3>{_text(table.title)}</h3>"
-    yield f'<div class="scroll"><table><thead><tr>{_cells("th", table.columns, numeric)}</tr></thead><tbody>'
-    for row in table.rows:
+    yield f'<div class="scroll"><table><thead><tr>{_cells("th", columns, numeric)}</tr></thead><tbody>'
+    for row in rows:
         yield f"<tr>{_cells('td', row, numeric)}</tr>"
     yield "</tbody></table></div>"
     if table.note:

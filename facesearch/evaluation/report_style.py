@@ -27,12 +27,13 @@ p{margin:0 0 10px}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(225px,1fr));gap:14px;margin:26px 0 0}
 .tile,.card{background:var(--card);border:1px solid var(--rule);border-radius:10px;padding:16px 18px;break-inside:avoid;min-width:0}
 .tile .name{color:var(--soft);font-size:13px}
-.tile .value{font-size:27px;font-weight:650;letter-spacing:-.02em;line-height:1.3}
+.tile .value{font-size:25px;font-weight:650;white-space:nowrap;letter-spacing:-.02em;line-height:1.3}
 .tile .detail{color:var(--soft);font-size:13px}
 .warnings{margin:22px 0 0;padding:12px 18px;background:var(--warn-page);border:1px solid var(--warn-rule);border-radius:10px;
 color:var(--warn)}
 .warnings p{margin:2px 0;overflow-wrap:anywhere}
 .grid2{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,430px),1fr));gap:16px;margin-top:14px}
+.grid2 figure{margin:0}.wide{grid-column:1/-1}.card.table{margin-top:14px}
 .chart{display:block;width:100%;height:auto}
 .chart text{fill:var(--soft);font:11.5px system-ui,-apple-system,"Segoe UI",Roboto,Arial,sans-serif}
 .chart .label{fill:var(--ink);font-size:12px}
@@ -54,11 +55,12 @@ vertical-align:4px}
 .key.area::before{height:10px;border:0;background:var(--tone);opacity:.6;vertical-align:-1px;border-radius:2px}
 .key.dots::before{width:8px;height:8px;border:0;border-radius:50%;background:var(--tone);vertical-align:0}
 .scroll{overflow-x:auto}
-table{border-collapse:collapse;width:100%;font-size:14px}
-th,td{padding:7px 12px 7px 0;text-align:left;border-bottom:1px solid var(--rule);vertical-align:top;overflow-wrap:anywhere}
+table{border-collapse:collapse;min-width:55%;font-size:14px}
+th,td{padding:7px 22px 7px 0;text-align:left;border-bottom:1px solid var(--rule);vertical-align:top;
+overflow-wrap:break-word;max-width:360px}
 th{color:var(--soft);font-weight:600;font-size:13px}
 tr:last-child td{border-bottom:0}
-th.number,td.number{text-align:right;white-space:nowrap;padding-left:12px}
+th.number,td.number{text-align:right;white-space:nowrap;padding-left:0}
 .pairs{display:grid;grid-template-columns:repeat(auto-fill,minmax(252px,1fr));gap:14px;margin-top:14px}
 .pair{margin:0;padding:12px}
 .pair .faces{display:grid;grid-template-columns:1fr 1fr;gap:6px}

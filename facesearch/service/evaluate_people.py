@@ -166,19 +166,19 @@ class PeopleEvaluation:
         pairs = self.pairs
         lines = [f"all pairs of {pairs.n_photographs} photographs of {pairs.n_people} people, every person weighing the same:"]
         for point, ends in zip(self.points, self.intervals, strict=True):
-            lines.append(f"  {point}{_between(ends.tar)}")
+            lines.append(f"  {point}{_between('TAR', ends.tar)}")
         lines.append("pooled, every pair of photographs weighing the same:")
         lines += [f"  {point}" for point in self.pooled]
         if self.open_set is not None:
             lines.append(f"open set, {self.open_set.search.n_gallery} people in the gallery, one photograph each:")
             for found, (fnir, _) in zip(self.open_set.points, self.open_set.intervals, strict=True):
-                lines.append(f"  {found}{_between(fnir)}")
+                lines.append(f"  {found}{_between('FNIR', fnir)}")
             lines += [f"  rank {rank}: {rate}" for rank, rate in self.open_set.ranks]
         return "\n".join(lines)
 
 
-def _between(interval: Interval | None) -> str:
-    return "" if interval is None else f" [95 %: {percent(interval[0])} to {percent(interval[1])}]"
+def _between(what: str, interval: Interval | None) -> str:
+    return "" if interval is None else f"; 95 % interval of the {what} {percent(interval[0])} to {percent(interval[1])}"
 
 
 def evaluate_people(known: KnownPeople, options: EvaluationOptions, *, warnings: Sequence[str] = ()) -> PeopleEvaluation:

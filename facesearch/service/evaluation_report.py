@@ -19,7 +19,7 @@ from facesearch.service.evaluate_lfw import LfwEvaluation
 from facesearch.service.evaluate_pairs import PairsEvaluation
 from facesearch.service.evaluate_people import PeopleEvaluation
 from facesearch.service.photographs import AcquisitionFailure, EmbeddedPhotographs
-from facesearch.service.report_charts import all_pairs_charts, open_set_charts, trials_charts
+from facesearch.service.report_charts import all_pairs_charts, open_set_charts, rate_text, trials_charts
 
 FaceJpeg = Callable[[Path, Detection], bytes | None]
 """Cuts a face out of a photograph and encodes it; None where the photograph cannot be read any more."""
@@ -46,10 +46,10 @@ def lfw_report(measured: LfwEvaluation, images: Path, face_jpeg: FaceJpeg, *, wh
         detail = f"{accuracy.total.count} of {accuracy.total.total} pairs, mean and standard error of {len(accuracy.folds)} folds"
         headlines.append(Headline("Accuracy", f"{100 * accuracy.mean:.2f} ± {100 * accuracy.standard_error:.2f} %", detail))
     rows = tuple(
-        (f"{point.fmr:g}", point.threshold, str(point.tar), _interval(point.tar.interval()), str(point.false_matches), "")
+        (rate_text(point.fmr), point.threshold, str(point.tar), _interval(point.tar.interval()), str(point.false_matches), "")
         for point in measured.report.tar
     )
-    note = "Wilson's 95 % intervals: the list pairs its photographs once, so its pairs are close to independent."
+    note = "Wilson's 95 % intervals: the list's pairs count as independent trials."
     tables = [Table(_RATE_COLUMNS, rows, note=note)]
     if accuracy is not None:
         folds = tuple((fold.fold + 1, fold.threshold, str(fold.accuracy)) for fold in accuracy.folds)
@@ -85,9 +85,9 @@ def pairs_report(measured: PairsEvaluation, pairs_csv: Path, face_jpeg: FaceJpeg
         answer = point.evidence.answer(point.at.fmr)
         remark = "" if answer.is_supported else str(answer)
         tar, false = str(point.at.tar), str(point.at.false_matches)
-        rows.append((f"{point.at.fmr:g}", point.at.threshold, tar, _interval(point.tar_interval), false, remark))
+        rows.append((rate_text(point.at.fmr), point.at.threshold, tar, _interval(point.tar_interval), false, remark))
         if answer.is_supported:
-            headlines.append(_headline(f"TAR at FMR {point.at.fmr:g}", point.at.tar, point.tar_interval))
+            headlines.append(_headline(f"TAR at FMR {rate_text(point.at.fmr)}", point.at.tar, point.tar_interval))
     note = (
         "Wilson's 95 % intervals: every person is in one pair only."
         if measured.are_independent
@@ -121,7 +121,7 @@ def _people_sections(people: PeopleEvaluation, embedded: EmbeddedPhotographs, ro
     pairs = people.pairs
     rows = tuple(
         (
-            f"{point.fmr:g}",
+            rate_text(point.fmr),
             point.threshold,
             str(point.tar),
             _interval(ends.tar),
@@ -130,7 +130,7 @@ def _people_sections(people: PeopleEvaluation, embedded: EmbeddedPhotographs, ro
         )
         for point, ends in zip(people.points, people.intervals, strict=True)
     )
-    pooled = tuple((f"{one.fmr:g}", one.threshold, str(one.tar), str(one.false_matches)) for one in people.pooled)
+    pooled = tuple((rate_text(one.fmr), one.threshold, str(one.tar), str(one.false_matches)) for one in people.pooled)
     tables = (
         Table(_RATE_COLUMNS, rows, "Every person weighing the same", "95 % intervals by resampling people."),
         Table(
@@ -164,7 +164,7 @@ def _open_set(people: PeopleEvaluation) -> list[Section]:
         else "Strangers are the people with one photograph."
     )
     rows = tuple(
-        (f"{point.fpir:g}", point.threshold, str(point.fnir), _interval(fnir), str(point.false_positives), _bound(point))
+        (rate_text(point.fpir), point.threshold, str(point.fnir), _interval(fnir), str(point.false_positives), _bound(point))
         for point, (fnir, _) in zip(people.open_set.points, people.open_set.intervals, strict=True)
     )
     columns = ("FPIR", "threshold", "FNIR", "95 % interval", "false positives", "remark")
@@ -205,7 +205,9 @@ def _groups(groups: Sequence[GroupRates]) -> list[Section]:
             )
         columns = ("group", "people", "photographs", "FMR", "95 %", "FNMR", "95 %", "remark")
         tables.append(
-            Table(columns, tuple(rows), f"At the common threshold {shared.threshold:.4f} (FMR {shared.fmr:g} over everybody)")
+            Table(
+                columns, tuple(rows), f"At the common threshold {shared.threshold:.4f} (FMR {rate_text(shared.fmr)} over everybody)"
+            )
         )
     text = "Error rates of each group at the threshold that all share; a false match is counted between two people of one group."
     return [Section("Groups", text, tables=tuple(tables))]
@@ -240,7 +242,7 @@ def _failures(failures: Sequence[AcquisitionFailure]) -> list[Section]:
 def _facts(embedded: EmbeddedPhotographs, source: Path, when: datetime) -> list[tuple[str, str]]:
     return [
         ("date", when.strftime("%Y-%m-%d %H:%M %Z").strip()),
-        ("photographs", f"{len(embedded):,} of {source.name or source}, {len(embedded.failures)} without a usable face"),
+        ("photographs", f"{len(embedded):,} in {source.absolute().name}, {len(embedded.failures)} without a usable face"),
         ("embedder", embedded.embedder_id),
         ("data digest", embedded.data_digest),
     ]
@@ -248,11 +250,11 @@ def _facts(embedded: EmbeddedPhotographs, source: Path, when: datetime) -> list[
 
 def _headlines(people: PeopleEvaluation) -> list[Headline]:
     supported = [(one, ends.tar) for one, ends in zip(people.points, people.intervals, strict=True) if one.is_supported]
-    headlines = [_headline(f"TAR at FMR {point.fmr:g}", point.tar, ends) for point, ends in supported[-2:]]
+    headlines = [_headline(f"TAR at FMR {rate_text(point.fmr)}", point.tar, ends) for point, ends in supported[-2:]]
     if people.open_set is not None:
         searched = zip(people.open_set.points, people.open_set.intervals, strict=True)
         found = [(point, ends[0]) for point, ends in searched if point.is_supported]
-        headlines += [_headline(f"FNIR at FPIR {point.fpir:g}", point.fnir, ends) for point, ends in found[-1:]]
+        headlines += [_headline(f"FNIR at FPIR {rate_text(point.fpir)}", point.fnir, ends) for point, ends in found[-1:]]
     return headlines
 
 

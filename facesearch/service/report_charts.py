@@ -25,6 +25,16 @@ N_BINS = 128
 Floats = NDArray[np.float64]
 
 
+def rate_text(rate: float | None) -> str:
+    """Return a rate as short as it goes: ``0.01``, ``1e-4``; nothing for None."""
+    if rate is None:
+        return ""
+    if rate >= 1e-3:
+        return f"{rate:g}"
+    digits, power = f"{rate:.2e}".split("e")
+    return f"{float(digits):g}e{int(power)}"
+
+
 def all_pairs_charts(people: PeopleEvaluation) -> tuple[Chart, ...]:
     """Return histograms, errors over the threshold and DET of all pairs, every person weighing the same."""
     pairs = people.pairs
@@ -85,9 +95,9 @@ def open_set_charts(trials: SearchTrials, points: Sequence[OpenSetPoint]) -> tup
     right = trials.top_scores[trials.is_top_right]
     strangers = trials.top_scores[~trials.is_enrolled & ~np.isnan(trials.top_scores)]
     heights = [np.histogram(scores, bins)[0].astype(np.float64) for scores in (right, strangers)]
-    marks = tuple(Mark(point.threshold, f"FPIR {point.fpir:g}") for point in points if point.threshold <= 1.0)
+    marks = tuple(Mark(point.threshold, f"FPIR {rate_text(point.fpir)}") for point in points if point.threshold <= 1.0)
     names = ("right person first", "strangers")
-    best = _histograms(heights[0], heights[1], marks, title="Best score of a search", names=names)
+    best = _histograms(heights[0], heights[1], marks, title="Best score of a search", names=names, is_wide=False)
     return trade, best
 
 
@@ -100,7 +110,7 @@ def _coarse(held: ScoreHistogram) -> Floats:
 
 
 def _marks(thresholds: Sequence[tuple[float | None, float]]) -> tuple[Mark, ...]:
-    return tuple(Mark(cut, f"FMR {fmr:g}") for fmr, cut in thresholds if fmr is not None and cut <= 1.0)
+    return tuple(Mark(cut, f"FMR {rate_text(fmr)}") for fmr, cut in thresholds if fmr is not None and cut <= 1.0)
 
 
 def _histograms(
@@ -110,6 +120,7 @@ def _histograms(
     *,
     title: str = "Scores",
     names: tuple[str, str] = ("one person (mated)", "two people (non-mated)"),
+    is_wide: bool = True,
 ) -> Chart:
     bins = np.linspace(-1.0, 1.0, N_BINS + 1)
     low = _first_score(mated + non_mated, bins)
@@ -117,7 +128,7 @@ def _histograms(
     own, high_own = histogram_series(names[0], mated, bins, "mated")
     top = max(high_others, high_own, 1e-9) * 1.08
     note = "Both areas are of the same size. Upright lines: thresholds of the operating points."
-    return Chart(title, Axis("score", low, 1.0), Axis("density", 0.0, top), (others, own), marks, note)
+    return Chart(title, Axis("score", low, 1.0), Axis("density", 0.0, top), (others, own), marks, note, is_wide=is_wide)
 
 
 def _first_score(counts: Floats, bins: Floats) -> float:
