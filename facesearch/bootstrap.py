@@ -50,6 +50,7 @@ from facesearch.version import __version__
 if TYPE_CHECKING:
     from facesearch.service.calibrate import Calibrate
     from facesearch.service.evaluation import Evaluation
+    from facesearch.service.gallery_doctor import GalleryDoctor
     from facesearch.service.photographs import EmbedPhotographs
 
 Loaded = TypeVar("Loaded")
@@ -266,6 +267,14 @@ class Parts:
             ),
             collection=settings.collection,
         )
+
+    @cached_property
+    def gallery_doctor(self) -> GalleryDoctor:
+        """What looks galleries through for faults; imported late, since no other command needs it."""
+        from facesearch.service.gallery_doctor import GalleryDoctor
+
+        points = self.card.operating_points(flip=self.settings.flip_average)
+        return GalleryDoctor(self.store, self.indexes, Exchange(self.store, embedder_id=self.embedder_id), points)
 
     def _stored_calibration(self) -> Calibration | None:
         # Where there is no database yet, comparing two photographs neither makes one nor loads its library.

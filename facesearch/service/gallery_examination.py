@@ -34,7 +34,7 @@ DUPLICATE_RATE = 1e-2
 
 @dataclass(frozen=True, slots=True)
 class ExaminationRule:
-    """When something is wrong enough to be said. The defaults are the choice of both halves of LFW (docs/gallery-doctor.md).
+    """When something is wrong enough to be said. docs/gallery-doctor.md says how the defaults were chosen.
 
     Attributes:
         own_fmr: A photograph is suspicious when its score against the mean of its label's other photographs is below the threshold
@@ -49,9 +49,12 @@ class ExaminationRule:
 
     own_fmr: float = 1e-4
     other_fmr: float = 1e-4
-    margin: float = 0.6
+    margin: float = 0.8
     duplicate_fmr: float = 1e-5
     stranger_fmr: float = 1e-2
+
+
+DEFAULT_RULE = ExaminationRule()
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +216,7 @@ def survey(batch: TemplateBatch, index: GalleryIndex) -> Survey:
     return found
 
 
-def examine(batch: TemplateBatch, seen: Survey, points: OperatingPoints, rule: ExaminationRule = ExaminationRule()) -> Examination:
+def examine(batch: TemplateBatch, seen: Survey, points: OperatingPoints, rule: ExaminationRule = DEFAULT_RULE) -> Examination:
     """Return what is probably wrong with a gallery.
 
     Args:
