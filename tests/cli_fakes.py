@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from facesearch.cli.session import Library
+from facesearch.core.calibration import Calibration, CalibrationMethod
 from facesearch.core.decision import Candidate, Identification, OperatingPoint, Verification
 from facesearch.core.face import Detection
 from facesearch.core.identity import Collection, EnrolledTemplate, Identity, Keep, KeptPicture, Provenance
 from facesearch.core.image import Image
+from facesearch.core.records import Feedback, FeedbackKind, NewFeedback, PointKind, SavedPoint
 from facesearch.core.template import Template
+from facesearch.evaluation.calibration import CalibrationCheck, ReliabilityBin
+from facesearch.service.calibrate import CalibrationOutcome, HeldOutCheck
 from facesearch.service.enroll import Enrollment
 from facesearch.service.enroll_folder import FileOutcome, FolderReport
 from facesearch.service.exchange import ExchangeSummary
@@ -38,6 +42,24 @@ def stored(template_id=7, identity_id=1):
 
 def collection(name="default", revision=2):
     return Collection(1, name, revision, "ab" * 16)
+
+
+def saved_point(**changes):
+    point = SavedPoint(
+        *("office", EMBEDDER, PointKind.FPIR, 0.01, 0.45, 4000, 900, 500, "mean", "ab" * 32, "the office", True, WHEN)
+    )
+    return replace(point, **changes)
+
+
+def said(**changes):
+    face = stored().template
+    kind = FeedbackKind.NOT_THIS_PERSON
+    return Feedback(3, "default", "Ada", replace(NewFeedback(1, kind, face, "cd" * 32, FACE.box, 0.6, 0.6, "Zoë", WHEN), **changes))
+
+
+def calibration():
+    counts = ((-5.0, 9.0), 100, 9000, 60, "ab" * 32, "60 people", WHEN)
+    return Calibration(EMBEDDER, CalibrationMethod.LOGISTIC, (-1.0, 1.0), (-20.0, 20.0), 0.5, *counts)
 
 
 def identification(*scores, labels=("Ada", "Bob"), fpir=1e-2):
@@ -117,6 +139,39 @@ class FakeService:
 
     def import_collection(self, *args, **kwargs):
         return self._answer("import_collection", ExchangeSummary("default", 1, 2, 0), *args, **kwargs)
+
+    def saved_points(self):
+        return self._answer("saved_points", (saved_point(),))
+
+    def saved_point(self, *args):
+        return self._answer("saved_point", saved_point(), *args)
+
+    def remove_point(self, *args):
+        return self._answer("remove_point", saved_point(), *args)
+
+    def reject(self, *args, **kwargs):
+        return self._answer("reject", said(), *args, **kwargs)
+
+    def confirm(self, *args, **kwargs):
+        return self._answer("confirm", said(), *args, **kwargs)
+
+    def feedback(self):
+        return self._answer("feedback", (said(),))
+
+    def remove_feedback(self, *args):
+        return self._answer("remove_feedback", said(), *args)
+
+    def calibrate(self, *args, on_progress, **kwargs):
+        on_progress(1, 2)
+        check = CalibrationCheck(0.02, 0.01, 0.8, 50, 4000)
+        held_out = HeldOutCheck(check, (ReliabilityBin(0.9, 0.91, 40, 4),))
+        return self._answer("calibrate", CalibrationOutcome(calibration(), (held_out,), ()), *args, **kwargs)
+
+    def calibrations(self):
+        return self._answer("calibrations", (calibration(),))
+
+    def remove_calibration(self):
+        return self._answer("remove_calibration", True)
 
     def collections(self):
         return self._answer("collections", (CollectionSummary(collection(), 1, 2, {EMBEDDER: 2}),))

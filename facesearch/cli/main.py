@@ -16,7 +16,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from facesearch.cli import collections, db, evaluate, identities, models
+from facesearch.cli import collections, db, evaluate, feedback, gallery, identities, models, operating_points
+from facesearch.cli.calibrate import calibrate
 from facesearch.cli.detect import detect
 from facesearch.cli.doctor import doctor
 from facesearch.cli.enroll import enroll, enroll_all
@@ -70,8 +71,12 @@ app.add_typer(identities.app, name="identities")
 app.add_typer(collections.app, name="collections")
 app.add_typer(models.app, name="models")
 app.add_typer(db.app, name="db")
+app.add_typer(gallery.app, name="gallery")
 app.command()(doctor)
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(operating_points.app, name="operating-points")
+app.command()(calibrate)
+app.add_typer(feedback.app, name="feedback")
 
 
 def _print_version(is_wanted: bool) -> None:

@@ -24,6 +24,9 @@ Face = Annotated[
 Roi = Annotated[str | None, typer.Option("--roi", metavar="x1,y1,x2,y2", help="Look for faces only inside this box, in pixels.")]
 Tags = Annotated[list[str] | None, typer.Option("--tag", metavar="TAG", help="A tag; may be given several times.")]
 Fmr = Annotated[float | None, typer.Option("--fmr", metavar="RATE", help="Decide at this false match rate a comparison.")]
+OperatingPointName = Annotated[
+    str | None, typer.Option("--operating-point", metavar="NAME", help="Decide at a saved operating point instead of a rate.")
+]
 Keep = Annotated[str | None, typer.Option("--keep", metavar="none|crop|photo", help="Which picture is stored beside the template.")]
 AllowMismatch = Annotated[
     bool, typer.Option("--allow-mismatch", help="Enroll although the face resembles none of the label's photographs.")

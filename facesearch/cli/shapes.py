@@ -11,10 +11,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from facesearch.core.calibration import Calibration
     from facesearch.core.decision import Candidate, Identification, OperatingPoint, Verification
     from facesearch.core.errors import FaceSearchError
     from facesearch.core.face import Detection
     from facesearch.core.identity import EnrolledTemplate, Identity, KeptPicture
+    from facesearch.core.records import Feedback, SavedPoint
+    from facesearch.service.calibrate import CalibrationOutcome
     from facesearch.service.enroll import Enrollment
     from facesearch.service.enroll_folder import FileOutcome
     from facesearch.service.people import CollectionSummary
@@ -41,6 +44,8 @@ def operating_point_shape(point: OperatingPoint) -> Shape:
         "fmr": point.fmr,
         "n_non_mated": point.n_non_mated,
         "embedder_id": point.embedder_id,
+        "operating_point": point.name,
+        "in_sample": point.is_in_sample,
     }
 
 
@@ -51,10 +56,104 @@ def verification_shape(verification: Verification) -> Shape:
         "score": verification.score,
         "squared_distance": verification.squared_distance,
         **operating_point_shape(verification.operating_point),
+        "threshold": verification.threshold,
         "fmr_supported": verification.operating_point.is_supported,
         "reason": str(verification.reason),
         "label": verification.label,
+        "is_rejected": verification.is_rejected,
+        "floor": verification.floor,
+        **_evidence_shape(verification),
         "faces": [detection_shape(one) for one in verification.detections],
+    }
+
+
+def _evidence_shape(verification: Verification) -> Shape:
+    calibration = verification.calibration
+    return {
+        "probability": verification.probability,
+        "log_likelihood_ratio": verification.log_likelihood_ratio,
+        "llr_clamp": list(calibration.clamp) if calibration else None,
+        "llr_is_clamped": verification.is_llr_clamped,
+        "prior": calibration.prior if calibration else None,
+    }
+
+
+def saved_point_shape(point: SavedPoint) -> Shape:
+    """Return a saved operating point with its evidence."""
+    return {
+        "name": point.name,
+        "embedder_id": point.embedder_id,
+        "kind": str(point.kind),
+        "rate": point.rate,
+        "threshold": point.threshold,
+        "n_non_mated": point.n_non_mated,
+        "n_person_pairs": point.n_person_pairs,
+        "n_templates": point.n_templates,
+        "fusion": point.fusion,
+        "data_digest": point.data_digest,
+        "source": point.source,
+        "in_sample": point.is_in_sample,
+        "created_at": point.created_at.isoformat(),
+    }
+
+
+def calibration_shape(calibration: Calibration) -> Shape:
+    """Return a calibration; ``llrs`` are natural log-likelihood ratios at the scores ``knots``, before ``clamp``."""
+    return {
+        "embedder_id": calibration.embedder_id,
+        "method": str(calibration.method),
+        "prior": calibration.prior,
+        "knots": list(calibration.knots),
+        "llrs": list(calibration.llrs),
+        "clamp": list(calibration.clamp),
+        "n_mated": calibration.n_mated,
+        "n_non_mated": calibration.n_non_mated,
+        "n_people": calibration.n_people,
+        "data_digest": calibration.data_digest,
+        "source": calibration.source,
+        "created_at": calibration.created_at.isoformat(),
+    }
+
+
+def calibration_outcome_shape(outcome: CalibrationOutcome) -> Shape:
+    """Return a calibration with what it cost on people left out, in bits a comparison."""
+    return {
+        **calibration_shape(outcome.calibration),
+        "held_out": [
+            {
+                "cllr": one.check.cllr,
+                "min_cllr": one.check.min_cllr,
+                "cllr_uncalibrated": one.check.uncalibrated,
+                "cllr_prior_only": one.check.prior_only,
+                "n_mated": one.check.n_mated,
+                "n_non_mated": one.check.n_non_mated,
+                "reliability": [
+                    {"stated": bin_.stated, "observed": bin_.observed, "n_mated": bin_.n_mated, "n_non_mated": bin_.n_non_mated}
+                    for bin_ in one.bins
+                ],
+            }
+            for one in outcome.held_out
+        ],
+        "warnings": list(outcome.warnings),
+    }
+
+
+def feedback_shape(feedback: Feedback) -> Shape:
+    """Return what somebody said; ``floor`` is null where it left the person's threshold alone."""
+    said = feedback.said
+    return {
+        "feedback_id": feedback.feedback_id,
+        "collection": feedback.collection,
+        "kind": str(said.kind),
+        "identity_id": said.identity_id,
+        "label": feedback.label,
+        "score": said.score,
+        "floor": said.floor,
+        "image_digest": said.image_digest,
+        "box": [round(value, _PIXEL_DIGITS) for value in said.box],
+        "embedder_id": said.template.embedder_id,
+        "by": said.by,
+        "created_at": said.created_at.isoformat(),
     }
 
 
@@ -67,6 +166,7 @@ def candidate_shape(candidate: Candidate) -> Shape:
         "template_id": candidate.template_id,
         "score": candidate.score,
         "squared_distance": candidate.squared_distance,
+        "floor": candidate.floor,
     }
 
 
@@ -83,6 +183,7 @@ def identification_shape(identification: Identification) -> Shape:
         "fpir": identification.fpir,
         "fpir_supported": identification.fpir_supported,
         "n_templates": identification.n_templates,
+        "n_rejected": identification.n_rejected,
         "candidates": [candidate_shape(one) for one in identification.candidates],
     }
 

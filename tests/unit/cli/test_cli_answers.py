@@ -24,7 +24,75 @@ FACE_JSON = {
     "landmarks": [[20.0, 40.0], [50.0, 40.0], [35.0, 55.0], [25.0, 70.0], [45.0, 70.0]],
     "detection_score": 0.99,
 }
-POINT_JSON = {"threshold": 0.4, "fmr": 1e-4, "n_non_mated": 1_000_000, "embedder_id": EMBEDDER}
+POINT_JSON = {
+    "threshold": 0.4,
+    "fmr": 1e-4,
+    "n_non_mated": 1_000_000,
+    "embedder_id": EMBEDDER,
+    "operating_point": None,
+    "in_sample": False,
+}
+UNCALIBRATED_JSON = {
+    "is_rejected": False,
+    "floor": None,
+    "probability": None,
+    "log_likelihood_ratio": None,
+    "llr_clamp": None,
+    "llr_is_clamped": None,
+    "prior": None,
+}
+SAVED_JSON = {
+    "name": "office",
+    "embedder_id": EMBEDDER,
+    "kind": "fpir",
+    "rate": 0.01,
+    "threshold": 0.45,
+    "n_non_mated": 4000,
+    "n_person_pairs": 900,
+    "n_templates": 500,
+    "fusion": "mean",
+    "data_digest": "ab" * 32,
+    "source": "the office",
+    "in_sample": True,
+    "created_at": "2026-01-02T03:04:05+00:00",
+}
+SAID_JSON = {
+    "feedback_id": 3,
+    "collection": "default",
+    "kind": "not_this_person",
+    "identity_id": 1,
+    "label": "Ada",
+    "score": 0.6,
+    "floor": 0.6,
+    "image_digest": "cd" * 32,
+    "box": [10.0, 20.0, 60.0, 90.0],
+    "embedder_id": EMBEDDER,
+    "by": "Zoë",
+    "created_at": "2026-01-02T03:04:05+00:00",
+}
+CALIBRATION_JSON = {
+    "embedder_id": EMBEDDER,
+    "method": "logistic",
+    "prior": 0.5,
+    "knots": [-1.0, 1.0],
+    "llrs": [-20.0, 20.0],
+    "clamp": [-5.0, 9.0],
+    "n_mated": 100,
+    "n_non_mated": 9000,
+    "n_people": 60,
+    "data_digest": "ab" * 32,
+    "source": "60 people",
+    "created_at": "2026-01-02T03:04:05+00:00",
+}
+CHECK_JSON = {
+    "cllr": 0.02,
+    "min_cllr": 0.01,
+    "cllr_uncalibrated": 0.8,
+    "cllr_prior_only": 1.0,
+    "n_mated": 50,
+    "n_non_mated": 4000,
+    "reliability": [{"stated": 0.9, "observed": 0.91, "n_mated": 40, "n_non_mated": 4}],
+}
 PERSON_JSON = {
     "identity_id": 1,
     "label": "Ada",
@@ -41,8 +109,8 @@ ENROLLED_JSON = {
     **FACE_JSON,
 }
 CANDIDATES_JSON = [
-    {"rank": 1, "identity_id": 1, "label": "Ada", "template_id": 10, "score": 0.75, "squared_distance": 0.5},
-    {"rank": 2, "identity_id": 2, "label": "Bob", "template_id": 11, "score": 0.25, "squared_distance": 1.5},
+    {"rank": 1, "identity_id": 1, "label": "Ada", "template_id": 10, "score": 0.75, "squared_distance": 0.5, "floor": None},
+    {"rank": 2, "identity_id": 2, "label": "Bob", "template_id": 11, "score": 0.25, "squared_distance": 1.5, "floor": None},
 ]
 EXCHANGE_JSON = {"file": "x.fsc", "collection": "default", "n_identities": 1, "n_templates": 2, "n_pictures": 0}
 
@@ -58,6 +126,7 @@ DOCUMENTED = {
         "fmr_supported": True,
         "reason": "match",
         "label": None,
+        **UNCALIBRATED_JSON,
         "faces": [FACE_JSON, FACE_JSON],
     },
     ("verify", "a.jpg", "--identity", "Ada"): {
@@ -70,6 +139,7 @@ DOCUMENTED = {
         "fmr_supported": True,
         "reason": "match",
         "label": "Ada",
+        **UNCALIBRATED_JSON,
         "faces": [FACE_JSON],
     },
     ("identify", "a.jpg"): {
@@ -89,6 +159,7 @@ DOCUMENTED = {
                 "fpir": 0.01,
                 "fpir_supported": True,
                 "n_templates": 25,
+                "n_rejected": 0,
                 "candidates": CANDIDATES_JSON,
             }
         ],
@@ -132,6 +203,16 @@ DOCUMENTED = {
     ("collections", "list"): {
         "collections": [{"name": "default", "revision": 2, "n_identities": 1, "n_templates": 2, "embedders": {EMBEDDER: 2}}]
     },
+    ("operating-points", "list"): {"operating_points": [SAVED_JSON]},
+    ("operating-points", "show", "office"): SAVED_JSON,
+    ("operating-points", "remove", "office"): SAVED_JSON,
+    ("feedback", "not-this-person", "a.jpg", "Ada"): SAID_JSON,
+    ("feedback", "is-this-person", "a.jpg", "Ada"): SAID_JSON,
+    ("feedback", "list"): {"collection": "default", "feedback": [SAID_JSON]},
+    ("feedback", "remove", "3"): SAID_JSON,
+    ("calibrate", "--enrolled"): {**CALIBRATION_JSON, "held_out": [CHECK_JSON], "warnings": []},
+    ("calibrate", "--show"): {"calibrations": [CALIBRATION_JSON]},
+    ("calibrate", "--remove"): {"removed": True},
     ("collections", "add", "default"): {"name": "default", "revision": 2},
     ("collections", "remove", "default", "--yes"): {"name": "default"},
 }
@@ -194,9 +275,17 @@ def test_options_reach_the_library(cli, service):
     cli("identify", "a.jpg", "-k", "3", "--fpir", "0.05", "--tag", "x", "--tag", "y", "--roi", "1,2,30,40")
     name, args, options = service.calls[-1]
     assert (name, args[1]) == ("identify", 3)
-    assert options == {"tags": ["x", "y"], "roi": (1.0, 2.0, 30.0, 40.0), "fpir": 0.05, "fmr": None}
+    assert options == {"tags": ["x", "y"], "roi": (1.0, 2.0, 30.0, 40.0), "fpir": 0.05, "fmr": None, "operating_point": None}
     cli("verify", "a.jpg", "b.jpg", "--face", "1", "--fmr", "1e-3")
-    assert service.calls[-1] == ("verify", ("a.jpg", "b.jpg"), {"face": 1, "fmr": 1e-3})
+    assert service.calls[-1] == ("verify", ("a.jpg", "b.jpg"), {"face": 1, "fmr": 1e-3, "operating_point": None})
+    cli("verify", "a.jpg", "b.jpg", "--operating-point", "office")
+    assert service.calls[-1][2]["operating_point"] == "office"
+    cli("identify", "a.jpg", "--operating-point", "office")
+    assert service.calls[-1][2]["operating_point"] == "office"
+    cli("feedback", "not-this-person", "a.jpg", "Ada", "--face", "1", "--by", "Zoë", "--raise-threshold")
+    assert service.calls[-1] == ("reject", ("a.jpg", "Ada"), {"face": 1, "by": "Zoë", "raise_threshold": True})
+    cli("calibrate", "people", "--method", "isotonic", "--prior", "0.01")
+    assert service.calls[-1] == ("calibrate", (Path("people"),), {"method": "isotonic", "prior": 0.01})
     cli(
         "enroll",
         "a.jpg",
