@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facesearch.core.errors import InputError
-from facesearch.evaluation.intervals import Rate, wilson_interval
+from facesearch.evaluation.intervals import Rate, WeightedRate, percent, wilson_interval
 
 
 def test_a_rate_prints_its_counts():
@@ -63,3 +63,27 @@ def test_more_confidence_is_wider(count):
     narrow, wide = wilson_interval(count, 50, 0.8), wilson_interval(count, 50, 0.99)
     assert wide[0] <= narrow[0]
     assert narrow[1] <= wide[1]
+
+
+def test_a_weighted_rate_prints_the_weighted_share_and_all_counts():
+    rate = WeightedRate(0.00098, 17, 9000, 40)
+    assert str(rate) == "0.098 % (17/9000 of 40 people)"
+    assert str(rate.pooled) == "0.19 % (17/9000)"
+    assert rate.as_dict() == {"rate": 0.00098, "count": 17, "total": 9000, "n_units": 40}
+    assert str(WeightedRate(0.0, 0, 5, 3, "pairs of people")) == "0.00 % (0/5 of 3 pairs of people)"
+
+
+@pytest.mark.parametrize(
+    ("value", "count", "total", "n_units"), [(1.1, 1, 2, 2), (-0.1, 1, 2, 2), (0.5, 3, 2, 2), (0.5, 0, 0, 2), (0.5, 1, 2, 0)]
+)
+def test_weighted_shares_that_cannot_be(value, count, total, n_units):
+    with pytest.raises(InputError):
+        WeightedRate(value, count, total, n_units)
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.0, "0.00 %"), (0.9927, "99.27 %"), (0.001, "0.10 %"), (0.00098, "0.098 %"), (1e-5, "0.001 %"), (1.0, "100.00 %")],
+)
+def test_percentages_keep_two_digits(share, text):
+    assert percent(share) == text

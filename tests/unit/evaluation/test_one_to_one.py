@@ -161,6 +161,12 @@ class TestTarAtFmr:
         result = tar_at_fmr(VerificationTrials(scores, mated), 0.5)
         assert (result.false_matches.count, result.tar.count) == (1, 1)
 
+    def test_three_expected_false_matches_are_the_least_evidence(self):
+        scores = np.linspace(0, 1, 301)
+        is_mated = np.arange(301) == 300
+        assert tar_at_fmr(VerificationTrials(scores, is_mated), 1e-2).is_supported
+        assert not tar_at_fmr(VerificationTrials(scores[1:], is_mated[1:]), 1e-2).is_supported
+
     def test_too_few_strangers_are_said_so(self):
         result = tar_at_fmr(VerificationTrials([0.9, 0.5, 0.4], [True, False, False]), 1e-3)
         assert (result.false_matches.count, result.tar.count, result.is_supported) == (0, 1, False)
