@@ -298,7 +298,13 @@ class Parts:
         from facesearch.service.evaluation import Evaluation
 
         embed = self.embed_photographs
-        return Evaluation(EvaluateLfw(embed), EvaluateFolder(embed), EvaluatePairs(embed), self.face_jpeg)
+        return Evaluation(
+            EvaluateLfw(embed),
+            EvaluateFolder(embed),
+            EvaluatePairs(embed),
+            self.face_jpeg,
+            lambda: SavedPoints(self.store, embedder_id=self.embedder_id),
+        )
 
     @cached_property
     def embed_photographs(self) -> EmbedPhotographs:

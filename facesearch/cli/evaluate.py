@@ -19,6 +19,7 @@ from facesearch.core.errors import FileWriteError, InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from facesearch.core.records import SavedPoint
     from facesearch.service.evaluate_groups import GroupRates
     from facesearch.service.evaluate_people import EvaluationOptions, PeopleEvaluation
     from facesearch.service.evaluation import Evaluation, Measured
@@ -42,6 +43,10 @@ CacheFolder = Annotated[
 TrainedOn = Annotated[
     Path | None,
     typer.Option("--trained-on", metavar="FILE", help="People trained or tuned on, one a line: warn if any are measured."),
+]
+SaveAs = Annotated[
+    str | None,
+    typer.Option("--save", metavar="NAME", help="Keep the operating points that the evidence supports; see operating-points."),
 ]
 WhichFace = Annotated[str, typer.Option("--face", metavar="central|largest|only|N", help="Which face of a photograph is meant.")]
 
@@ -67,6 +72,7 @@ def lfw(
     by: By = None,
     attributes: AttributesFile = None,
     trained_on: TrainedOn = None,
+    save: SaveAs = None,
     cache: CacheFolder = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -79,18 +85,20 @@ def lfw(
 
     _check_report(report)
     session = session_of(context)
+    _check_name(save)
     chosen = _options(fmr, "central", (by, attributes), trained_on, cache)
-    if pairs_only and (people is not None or by is not None):
-        raise InputError("--pairs-only measures no people: leave --people and --by out")
+    if pairs_only and (people, by, save) != (None, None, None):
+        raise InputError("--pairs-only measures no people: leave --people, --by and --save out")
     listed = None if pairs_only else people or people_file_of(pairs)
-    if listed is None and by is not None:
-        raise InputError("--by needs the list of people: name it with --people")
+    if listed is None and (by, save) != (None, None):
+        raise InputError("--by and --save need the list of people: name it with --people")
     measuring = session.library.evaluation(session.settings)
     with progress("photographs") as advance:
         result = measuring.lfw(images, pairs, people_file=listed, options=chosen, on_progress=advance)
     _write_report(measuring, result, images, report)
+    saved = measuring.save(save, result, images) if save is not None else ()
     if as_json:
-        write_json(result.as_dict())
+        write_json({**result.as_dict(), "saved": [point.name for point in saved]})
         return
     write_line(f"embedder {result.embedder_id}")
     write_line(str(result.report))
@@ -99,6 +107,7 @@ def lfw(
     speed = "" if result.photographs_per_s is None else f": {result.photographs_per_s:.1f} a second"
     write_line(f"{result.n_photographs} photographs in {result.seconds:.1f} s, {result.n_cached} from the cache{speed}")
     _write_failures(result.failures)
+    _write_saved(saved)
 
 
 @app.command()
@@ -111,23 +120,27 @@ def folder(
     by: By = None,
     attributes: AttributesFile = None,
     trained_on: TrainedOn = None,
+    save: SaveAs = None,
     cache: CacheFolder = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure your own photographs: every one with every other, and an open-set search of people with two or more."""
     _check_report(report)
     session = session_of(context)
+    _check_name(save)
     chosen = _options(fmr, face, (by, attributes), trained_on, cache)
     measuring = session.library.evaluation(session.settings)
     with progress("photographs") as advance:
         result = measuring.folder(photographs, options=chosen, on_progress=advance)
     _write_report(measuring, result, photographs, report)
+    saved = measuring.save(save, result, photographs) if save is not None else ()
     if as_json:
-        write_json(result.as_dict())
+        write_json({**result.as_dict(), "saved": [point.name for point in saved]})
         return
     _write_embedded(result.embedded)
     _write_people(result.people)
     _write_failures(result.embedded.failures)
+    _write_saved(saved)
 
 
 @app.command()
@@ -204,6 +217,14 @@ def _check_report(report: Path | None) -> None:
         raise InputError(f"{report}: there is no folder {report.parent}")
 
 
+def _check_name(save: str | None) -> None:
+    """Refuse a name that points could not be saved under before minutes of work, not after."""
+    if save is not None:
+        from facesearch.core.identity import checked_label
+
+        checked_label(save, what="name of operating points")
+
+
 def _write_report(measuring: Evaluation, result: Measured, source: Path, report: Path | None) -> None:
     if report is None:
         return
@@ -252,6 +273,11 @@ def _between(interval: tuple[float, float] | None) -> str:
 def _write_warnings(warnings: Sequence[str]) -> None:
     for warning in warnings:
         write_note(f"warning: {printable(warning)}")
+
+
+def _write_saved(saved: Sequence[SavedPoint]) -> None:
+    for point in saved:
+        write_line(f"saved operating point {printable(point.name)}: threshold {point.threshold:.4f}, in-sample")
 
 
 def _write_failures(failures: Sequence[AcquisitionFailure]) -> None:

@@ -77,7 +77,7 @@ def open_set_charts(trials: SearchTrials, points: Sequence[OpenSetPoint]) -> tup
     """Return FNIR over FPIR, and histograms of the best scores of enrolled people and of strangers."""
     curve = open_set_curve(trials)
     n_strangers = int((~trials.is_enrolled).sum())
-    floor = 10.0 ** math.floor(math.log10(1.0 / n_strangers))
+    floor = _floor_of(np.array([1.0 / n_strangers]))
     low = _floor_of(curve.fnir)
     dots = [(point.false_positives.value, point.fnir.value) for point in points if point.false_positives.value > 0]
     kept = curve.fpir > 0
