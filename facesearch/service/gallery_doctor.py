@@ -23,6 +23,7 @@ from facesearch.core.template import TemplateBatch
 from facesearch.service.exchange import Exchange
 from facesearch.service.gallery import GalleryIndexes, IndexStatus
 from facesearch.service.gallery_examination import (
+    DEFAULT_RULE,
     Duplicate,
     Examination,
     ExaminationRule,

@@ -25,8 +25,12 @@ SEARCHED_AT_ONCE = 256
 EMPTY_LENGTH = 1e-9
 """Length of a sum of vectors that is a rounding error: nothing is left in it."""
 
-NEAR_IDENTICAL = 0.98
-"""Score from which two templates are taken for copies of one picture."""
+NEAR_IDENTICAL = 0.95
+"""Score from which two templates are taken for copies of one picture.
+
+With the shipped embedder 57 of 60 photographs of LFW saved again at JPEG quality 50 reach it against the original, and 25 of the
+242,256 pairs of different files of one person do (some of them copies as well).
+"""
 
 DUPLICATE_RATE = 1e-2
 """Chance of a false duplicate among all pairs of people of a gallery that a single comparison may have to count as probable."""
