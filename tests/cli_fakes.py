@@ -91,6 +91,9 @@ class FakeService:
     def detect(self, *args, **kwargs):
         return self._answer("detect", (FACE,), *args, **kwargs)
 
+    def qualities(self, photo, faces):
+        return self._answer("qualities", (None,) * len(faces), photo, faces)
+
     def verify(self, *args, **kwargs):
         return self._answer("verify", Verification(0.75, POINT, (FACE, FACE)), *args, **kwargs)
 

@@ -13,7 +13,7 @@ import typer
 from facesearch.cli import options
 from facesearch.cli.output import box_text, printable, write_json, write_line, write_note, write_table
 from facesearch.cli.session import session_of
-from facesearch.cli.shapes import detection_shape, error_shape
+from facesearch.cli.shapes import detection_shape, error_shape, quality_shape
 from facesearch.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from facesearch.core.face import Detection
     from facesearch.core.image import Image
+    from facesearch.core.quality import Quality
 
 Draw = Annotated[
     Path | None, typer.Option("--draw", metavar="OUT.jpg", help="Write the photograph with the faces drawn in (.jpg or .png).")
@@ -50,6 +51,7 @@ def detect(
             try:
                 image = session.decode(name)
                 faces = service.detect(image, roi=box)
+                qualities = service.qualities(image, faces)
             except InputError as exc:
                 exit_code = exit_code or exc.exit_code
                 documents.append({"photo": name, "width": None, "height": None, "faces": [], "error": error_shape(exc)})
@@ -57,10 +59,12 @@ def detect(
                 continue
             if draw is not None:
                 draw_faces(image, [(face, f"{face.score:.2f}", True) for face in faces], draw)
-            shapes = [detection_shape(face) for face in faces]
+            shapes = [
+                {**detection_shape(face), "quality": quality_shape(quality)} for face, quality in zip(faces, qualities, strict=True)
+            ]
             documents.append({"photo": name, "width": image.width, "height": image.height, "faces": shapes, "error": None})
             if not as_json:
-                _write_faces(name, image, faces)
+                _write_faces(name, image, faces, qualities)
     if as_json:
         write_json({"photos": documents})
     raise typer.Exit(exit_code)
@@ -75,15 +79,21 @@ def draw_faces(image: Image, faces: Sequence[tuple[Detection, str, bool]], path:
     write_note(f"drawn: {printable(path)}")
 
 
-def _write_faces(name: str, image: Image, faces: Sequence[Detection]) -> None:
+def _write_faces(name: str, image: Image, faces: Sequence[Detection], qualities: Sequence[Quality | None]) -> None:
     count = "1 face" if len(faces) == 1 else f"{len(faces) or 'no'} faces"
     write_line(f"{printable(name)}: {count} in {image.width}×{image.height} pixels")
     if faces:
         rows = [
-            (number, box_text(face.box), f"{face.width:.0f}×{face.height:.0f}", face.score, _eye_distance(face))
-            for number, face in enumerate(faces)
+            (number, box_text(face.box), f"{face.width:.0f}×{face.height:.0f}", face.score, _eye_distance(face), _quality(quality))
+            for number, (face, quality) in enumerate(zip(faces, qualities, strict=True))
         ]
-        write_table(("face", "box", "size", "score", "eyes apart"), rows)
+        write_table(("face", "box", "size", "score", "eyes apart", "quality"), rows)
+
+
+def _quality(quality: Quality | None) -> str:
+    if quality is None:
+        return "cannot be aligned"
+    return " ".join((f"{quality.score:.2f}", *quality.reasons))
 
 
 def _eye_distance(face: Detection) -> str:

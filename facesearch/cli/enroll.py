@@ -44,6 +44,8 @@ def enroll(
     new: Annotated[bool, typer.Option("--new", help="Refuse a label that exists.")] = False,
     allow_mismatch: options.AllowMismatch = False,
     allow_duplicate: options.AllowDuplicate = False,
+    quality_gate: options.QualityGate = None,
+    allow_low_quality: options.AllowLowQuality = False,
     keep: options.Keep = None,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="Write a folder's outcomes to a .json or .csv file.")
@@ -57,13 +59,16 @@ def enroll(
     """
     session = session_of(context)
     choice = options.parsed_face(face)
+    gate = options.parsed_gate(quality_gate, allow_low_quality=allow_low_quality)
     if label is None:
         if tags or new or roi:
             raise InputError("--tag, --new and --roi are for one photograph; a folder's tags stand in its CSV")
         if not Path(source).is_dir():
             raise InputError(f"{source} is no folder; one photograph needs a label: facesearch enroll PHOTO LABEL")
         _check_report(report)
-        outcomes = _enroll_folder(session, source, labels_csv, face=choice, allow_mismatch=allow_mismatch, keep=keep)
+        outcomes = _enroll_folder(
+            session, source, labels_csv, face=choice, allow_mismatch=allow_mismatch, quality_gate=gate, keep=keep
+        )
         _write_folder(session, outcomes, report, as_json=as_json)
         return
     if labels_csv is not None or report is not None:
@@ -80,6 +85,7 @@ def enroll(
             new=new,
             allow_mismatch=allow_mismatch,
             allow_duplicate=allow_duplicate,
+            quality_gate=gate,
             keep=keep,
         )
     _write_enrollments(session, (done,), as_json=as_json)
@@ -94,12 +100,15 @@ def enroll_all(
     roi: options.Roi = None,
     allow_mismatch: options.AllowMismatch = False,
     allow_duplicate: options.AllowDuplicate = False,
+    quality_gate: options.QualityGate = None,
+    allow_low_quality: options.AllowLowQuality = False,
     keep: options.Keep = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Enroll several faces of one photograph, all or none of them."""
     session = session_of(context)
     box = options.parsed_box(roi)
+    gate = options.parsed_gate(quality_gate, allow_low_quality=allow_low_quality)
     with session.service() as service:
         done = service.enroll_all(
             session.photo(photo),
@@ -107,6 +116,7 @@ def enroll_all(
             roi=box,
             allow_mismatch=allow_mismatch,
             allow_duplicate=allow_duplicate,
+            quality_gate=gate,
             keep=keep,
         )
     _write_enrollments(session, done, as_json=as_json)

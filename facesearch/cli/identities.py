@@ -59,12 +59,13 @@ def show(context: typer.Context, label: options.Label, as_json: options.AsJson =
             one.provenance.source or one.provenance.image_digest[:12],
             box_text(one.provenance.detection.box),
             one.provenance.detection.score,
+            one.provenance.quality.get("score", ""),
             one.template.embedder_id,
             str(picture.kind) if picture else "",
         )
         for one, picture in zip(person.templates, pictures, strict=True)
     ]
-    write_table(("template", "source", "box", "score", "embedder", "kept"), rows)
+    write_table(("template", "source", "box", "score", "quality", "embedder", "kept"), rows)
 
 
 @app.command()

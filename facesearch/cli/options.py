@@ -34,7 +34,25 @@ AllowMismatch = Annotated[
 AllowDuplicate = Annotated[
     bool, typer.Option("--allow-duplicate", help="Enroll although the face is that of somebody under another label.")
 ]
+QualityGate = Annotated[
+    str | None,
+    typer.Option("--quality-gate", metavar="off|standard|strict", help="How usable a face must be; see docs/quality.md."),
+]
+AllowLowQuality = Annotated[
+    bool, typer.Option("--allow-low-quality", help="Enroll however poor the face is: the same as --quality-gate off.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def parsed_gate(gate: str | None, *, allow_low_quality: bool) -> str | None:
+    """Return the quality gate asked for, or None for the setting's.
+
+    Raises:
+        InputError: A gate is asked for and waved through at once.
+    """
+    if allow_low_quality and gate not in (None, "off"):
+        raise InputError(f"--allow-low-quality and --quality-gate {gate} contradict each other")
+    return "off" if allow_low_quality else gate
 
 
 def parsed_face(text: str) -> FaceChoice:

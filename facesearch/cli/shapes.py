@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from facesearch.core.errors import FaceSearchError
     from facesearch.core.face import Detection
     from facesearch.core.identity import EnrolledTemplate, Identity, KeptPicture
+    from facesearch.core.quality import Quality
     from facesearch.core.records import Feedback, SavedPoint
     from facesearch.service.calibrate import CalibrationOutcome
     from facesearch.service.enroll import Enrollment
@@ -35,6 +36,11 @@ def detection_shape(detection: Detection) -> Shape:
         "landmarks": [[round(value, _PIXEL_DIGITS) for value in point] for point in detection.landmarks.tolist()],
         "detection_score": detection.score,
     }
+
+
+def quality_shape(quality: Quality | None) -> Shape | None:
+    """Return how usable a face is: ``score`` in [0, 1], every figure by name, ``reasons``; null where it cannot be aligned."""
+    return None if quality is None else {**quality.figures(), "reasons": [str(reason) for reason in quality.reasons]}
 
 
 def operating_point_shape(point: OperatingPoint) -> Shape:
@@ -198,6 +204,7 @@ def enrollment_shape(enrollment: Enrollment) -> Shape:
         "is_new_identity": enrollment.is_new_identity,
         "possible_duplicate": enrollment.possible_duplicate,
         **detection_shape(stored.provenance.detection),
+        "quality": dict(stored.provenance.quality),
     }
 
 
