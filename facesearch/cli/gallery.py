@@ -76,7 +76,7 @@ def rebuild(context: typer.Context, as_json: options.AsJson = False) -> None:
 
 
 class _Doctor:
-    """The doctor of a session, whose database is released at the end."""
+    """The doctor of a session; at the end the index snapshot is written where it lags, and the database released."""
 
     def __init__(self, session: Session) -> None:
         self._parts = session.library.parts(session.settings)
@@ -84,8 +84,12 @@ class _Doctor:
     def __enter__(self) -> GalleryDoctor:
         return self._parts.gallery_doctor
 
-    def __exit__(self, *_: object) -> None:
-        self._parts.store.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._parts.indexes.save()
+        finally:
+            self._parts.store.close()
 
 
 def _examine(session: Session, proposals: Path | None, *, yes: bool, as_json: bool) -> None:
