@@ -96,9 +96,9 @@ def lfw(
     with progress("photographs") as advance:
         result = measuring.lfw(images, pairs, people_file=listed, options=chosen, on_progress=advance)
     _write_report(measuring, result, images, report)
-    saved = measuring.save(save, result, images) if save is not None else ()
     if as_json:
-        write_json({**result.as_dict(), "saved": [point.name for point in saved]})
+        kept = measuring.save(save, result, images) if save is not None else ()
+        write_json({**result.as_dict(), "saved": [point.name for point in kept]})
         return
     write_line(f"embedder {result.embedder_id}")
     write_line(str(result.report))
@@ -107,7 +107,8 @@ def lfw(
     speed = "" if result.photographs_per_s is None else f": {result.photographs_per_s:.1f} a second"
     write_line(f"{result.n_photographs} photographs in {result.seconds:.1f} s, {result.n_cached} from the cache{speed}")
     _write_failures(result.failures)
-    _write_saved(saved)
+    if save is not None:
+        _write_saved(measuring.save(save, result, images))
 
 
 @app.command()
@@ -133,14 +134,15 @@ def folder(
     with progress("photographs") as advance:
         result = measuring.folder(photographs, options=chosen, on_progress=advance)
     _write_report(measuring, result, photographs, report)
-    saved = measuring.save(save, result, photographs) if save is not None else ()
     if as_json:
-        write_json({**result.as_dict(), "saved": [point.name for point in saved]})
+        kept = measuring.save(save, result, photographs) if save is not None else ()
+        write_json({**result.as_dict(), "saved": [point.name for point in kept]})
         return
     _write_embedded(result.embedded)
     _write_people(result.people)
     _write_failures(result.embedded.failures)
-    _write_saved(saved)
+    if save is not None:
+        _write_saved(measuring.save(save, result, photographs))
 
 
 @app.command()

@@ -97,7 +97,7 @@ class OpenSet:
         return {
             "n_gallery": self.search.n_gallery,
             "n_gallery_failures": self.search.n_gallery_failures,
-            "strangers": "enrolled people taken out" if self.search.is_leave_one_out else "people with one photograph",
+            "strangers": "also enrolled people taken out" if self.search.is_leave_one_out else "people with one photograph",
             "points": [
                 {
                     **point.as_dict(),

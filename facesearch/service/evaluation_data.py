@@ -18,6 +18,9 @@ from facesearch.core.errors import InputError
 from facesearch.evaluation.searches import SearchTrials
 from facesearch.service.photographs import EmbeddedPhotographs
 
+MIN_STRANGERS = 10
+"""People with one photograph who make a population of strangers; an FPIR of fewer is the story of one of them."""
+
 SEARCH_BLOCK = 2048
 """Probes searched at once: 2,048 × 10,000 scores of 4 bytes take 80 MB."""
 
@@ -72,11 +75,11 @@ def known_people(embedded: EmbeddedPhotographs, labels: Mapping[Path, str]) -> t
         kept.append(path)
     warnings = []
     if n_copies:
-        warnings.append(f"{n_copies} photographs are exact copies of others of the same person and were left out")
+        warnings.append(f"exact copies of other photographs of the same person, left out: {n_copies}")
     torn = [tuple(by_label.values()) for by_label in owners.values() if len(by_label) > 1]
     if torn:
         warnings.append(
-            f"{len(torn)} photographs lie under several labels, of which at most one is right; the first: "
+            f"photographs under several labels, of which at most one is right: {len(torn)}; the first is "
             f"{' and '.join(path.as_posix() for path in torn[0])}"
         )
     vectors = np.full((len(kept), embedded.vectors.shape[1]), np.nan, dtype=np.float32)
@@ -92,12 +95,13 @@ class OpenSetSearch:
     """Searches of a gallery that holds some of the people.
 
     The gallery is the first photograph (by path) of everybody with two or more; mated probes are their other photographs. Strangers
-    are the people with one photograph; where nobody has one, every mated probe is searched again in the gallery without its person.
+    are the people with one photograph; where there are fewer than ``MIN_STRANGERS`` of them, every mated probe is searched again in
+    the gallery without its person.
 
     Attributes:
         n_gallery: Photographs in the gallery, one a person.
         n_gallery_failures: Those whose face could not be acquired: their people cannot be found.
-        is_leave_one_out: Whether strangers are enrolled people taken out for one search.
+        is_leave_one_out: Whether enrolled people taken out for one search are strangers too.
         top_scores: float64 ``(N,)``, best score of each search; NaN where the probe's face could not be acquired.
         is_enrolled: bool ``(N,)``, True for mated probes.
         ranks: int64 ``(N,)``, rank of the right person from 1; 0 where not enrolled or not acquired.
@@ -142,13 +146,14 @@ def open_set_search(known: KnownPeople) -> OpenSetSearch:
     top, ranks, top_of_others = _searched(known.vectors[probes], gallery, right)
     mated = right >= 0
     labels = known.labels[probes]
-    if mated.all():
-        twice = np.concatenate([mated, np.zeros(mated.size, dtype=np.bool_)])
-        tops, all_ranks = np.concatenate([top, top_of_others]), np.concatenate([ranks, np.zeros_like(ranks)])
-        # Taken out of the gallery a person is a stranger: another name keeps the two roles apart.
-        names = np.concatenate([labels, np.char.add(labels, "\x1ftaken out")])
-        return OpenSetSearch(len(gallery), n_failures, True, tops, twice, all_ranks, names)
-    return OpenSetSearch(len(gallery), n_failures, False, top, mated, ranks, labels)
+    if int((~mated).sum()) >= MIN_STRANGERS:
+        return OpenSetSearch(len(gallery), n_failures, False, top, mated, ranks, labels)
+    tops = np.concatenate([top, top_of_others[mated]])
+    is_mated = np.concatenate([mated, np.zeros(int(mated.sum()), dtype=np.bool_)])
+    all_ranks = np.concatenate([ranks, np.zeros(int(mated.sum()), dtype=np.int64)])
+    # Taken out of the gallery a person is a stranger: another name keeps the two roles apart.
+    names = np.concatenate([labels, np.char.add(labels[mated], "\x1ftaken out")])
+    return OpenSetSearch(len(gallery), n_failures, True, tops, is_mated, all_ranks, names)
 
 
 def _searched(

@@ -159,7 +159,7 @@ def _open_set(people: PeopleEvaluation) -> list[Section]:
         return []
     search = people.open_set.search
     strangers = (
-        "Everybody has several photographs: for strangers, each probe was searched again in the gallery without its person."
+        "Few people have one photograph only: for strangers, each probe was searched again in the gallery without its person."
         if search.is_leave_one_out
         else "Strangers are the people with one photograph."
     )
