@@ -122,8 +122,12 @@ class OpenSetSearch:
         return SearchTrials(self.top_scores, self.is_enrolled, is_right, person_ids=self.people, ranks=self.ranks)
 
 
-def open_set_search(known: KnownPeople) -> OpenSetSearch:
+def open_set_search(known: KnownPeople, *, block: int = SEARCH_BLOCK) -> OpenSetSearch:
     """Search every probe of the open-set protocol (see ``OpenSetSearch``), exactly.
+
+    Args:
+        known: Photographs and their people.
+        block: Probes searched at once.
 
     Raises:
         InputError: Fewer than two people have two photographs, the first of them with a face.
@@ -143,7 +147,7 @@ def open_set_search(known: KnownPeople) -> OpenSetSearch:
         raise InputError(f"an open-set search needs two people in the gallery, a face was found for {len(gallery) - n_failures}")
     probes = np.flatnonzero(is_probe)
     right = place[number_of[probes]]
-    top, ranks, top_of_others = _searched(known.vectors[probes], gallery, right)
+    top, ranks, top_of_others = _searched(known.vectors[probes], gallery, right, block)
     mated = right >= 0
     labels = known.labels[probes]
     if int((~mated).sum()) >= MIN_STRANGERS:
@@ -157,7 +161,7 @@ def open_set_search(known: KnownPeople) -> OpenSetSearch:
 
 
 def _searched(
-    probes: Vectors, gallery: Vectors, right: NDArray[np.int64]
+    probes: Vectors, gallery: Vectors, right: NDArray[np.int64], block: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
     """Return each probe's best score, rank of its right row (0 for none), and best score of the other rows.
 
@@ -168,8 +172,8 @@ def _searched(
     usable = np.flatnonzero(~np.isnan(gallery[:, 0]))
     column_of = np.full(len(gallery) + 1, -1)  # the last place answers for -1: nobody
     column_of[usable] = np.arange(usable.size)
-    for start in range(0, len(probes), SEARCH_BLOCK):
-        rows = start + np.flatnonzero(~np.isnan(probes[start : start + SEARCH_BLOCK, 0]))
+    for start in range(0, len(probes), block):
+        rows = start + np.flatnonzero(~np.isnan(probes[start : start + block, 0]))
         scores = np.clip(probes[rows] @ gallery[usable].T, -1.0, 1.0).astype(np.float64)
         top[rows] = scores.max(axis=1)
         columns = column_of[right[rows]]
