@@ -130,6 +130,12 @@ class Chart:
         return WIDE if self.is_wide else WIDTH
 
 
+def escaped(value: object) -> str:
+    """Return a text for HTML or SVG; control characters, and bytes of a file name that are no UTF-8, are shown as escapes."""
+    shown = "".join(one if one.isprintable() or one in "\n\u200c\u200d" else f"\\u{ord(one):04x}" for one in str(value))
+    return escape(shown)
+
+
 def chart_svg(chart: Chart) -> str:
     """Return a chart as one ``<svg>`` element; its colours are classes that the page defines.
 
@@ -137,8 +143,8 @@ def chart_svg(chart: Chart) -> str:
         InputError: A series' x and y differ in length.
     """
     parts = [
-        f'<svg class="chart" viewBox="0 0 {chart.width} {HEIGHT}" role="img" aria-label="{escape(chart.title)}">',
-        f"<title>{escape(chart.title)}</title>",
+        f'<svg class="chart" viewBox="0 0 {chart.width} {HEIGHT}" role="img" aria-label="{escaped(chart.title)}">',
+        f"<title>{escaped(chart.title)}</title>",
         *_frame(chart),
         *(_mark(chart, mark, number) for number, mark in enumerate(chart.marks)),
         *(_line(chart, one) for one in chart.series),
@@ -149,7 +155,7 @@ def chart_svg(chart: Chart) -> str:
 
 def legend_html(chart: Chart) -> str:
     """Return the names of a chart's series, each behind its colour."""
-    entries = (f'<span class="key {one.tone} {one.style}">{escape(one.name)}</span>' for one in chart.series if one.name)
+    entries = (f'<span class="key {one.tone} {one.style}">{escaped(one.name)}</span>' for one in chart.series if one.name)
     return f'<p class="legend">{"".join(entries)}</p>'
 
 
@@ -166,16 +172,16 @@ def _frame(chart: Chart) -> Iterator[str]:
     for value, text in chart.x.ticks():
         x = float(_across(chart, np.array([value]))[0])
         yield f'<path class="grid" d="M{x:.1f} {_TOP}V{floor}"/>'
-        yield f'<text class="tick" x="{x:.1f}" y="{floor + 17}" text-anchor="middle">{escape(text)}</text>'
+        yield f'<text class="tick" x="{x:.1f}" y="{floor + 17}" text-anchor="middle">{escaped(text)}</text>'
     for value, text in chart.y.ticks():
         y = float(_upwards(chart, np.array([value]))[0])
         yield f'<path class="grid" d="M{_LEFT} {y:.1f}H{right}"/>'
-        yield f'<text class="tick" x="{_LEFT - 7}" y="{y + 3.5:.1f}" text-anchor="end">{escape(text)}</text>'
+        yield f'<text class="tick" x="{_LEFT - 7}" y="{y + 3.5:.1f}" text-anchor="end">{escaped(text)}</text>'
     yield f'<path class="axis" d="M{_LEFT} {_TOP}V{floor}H{right}"/>'
-    yield f'<text class="label" x="{(_LEFT + right) / 2:.0f}" y="{HEIGHT - 8}" text-anchor="middle">{escape(chart.x.label)}</text>'
+    yield f'<text class="label" x="{(_LEFT + right) / 2:.0f}" y="{HEIGHT - 8}" text-anchor="middle">{escaped(chart.x.label)}</text>'
     middle = (_TOP + floor) / 2
     turned = f'x="14" y="{middle:.0f}" text-anchor="middle" transform="rotate(-90 14 {middle:.0f})"'
-    yield f'<text class="label" {turned}>{escape(chart.y.label)}</text>'
+    yield f'<text class="label" {turned}>{escaped(chart.y.label)}</text>'
 
 
 def _mark(chart: Chart, mark: Mark, number: int) -> str:
@@ -184,7 +190,7 @@ def _mark(chart: Chart, mark: Mark, number: int) -> str:
     y = _TOP + 10 + 13 * (number % 6)
     is_far_right = x > chart.width - _RIGHT - 90
     anchor, beside = ("end", -4) if is_far_right else ("start", 4)
-    text = f'<text class="mark-label" x="{x + beside:.1f}" y="{y}" text-anchor="{anchor}">{escape(mark.label)}</text>'
+    text = f'<text class="mark-label" x="{x + beside:.1f}" y="{y}" text-anchor="{anchor}">{escaped(mark.label)}</text>'
     return f'<path class="mark" d="M{x:.1f} {_TOP}V{HEIGHT - _BOTTOM}"/>{text}'
 
 
@@ -193,7 +199,7 @@ def _line(chart: Chart, series: Series) -> str:
     if given_x.shape != given_y.shape or given_x.ndim != 1:
         raise InputError(f"a line needs as many x as y, not {given_x.shape} and {given_y.shape}")
     points = _visible(_across(chart, given_x), _upwards(chart, given_y))
-    name = f"<title>{escape(series.name)}</title>"
+    name = f"<title>{escaped(series.name)}</title>"
     if series.style == "dots":
         dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.4"/>' for run in points for x, y in run)
         return f'<g class="dots {series.tone}">{name}{dots}</g>'

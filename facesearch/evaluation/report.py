@@ -8,9 +8,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 
-from facesearch.evaluation.charts import Chart, chart_svg, legend_html
+from facesearch.evaluation.charts import Chart, chart_svg, escaped, legend_html
 from facesearch.evaluation.report_style import STYLE
 
 CONTENT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -124,7 +123,7 @@ def render_report(report: Report) -> str:
             '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{CONTENT_POLICY}">',
             '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="referrer" content="no-referrer">',
-            f"<title>{_text(report.title)}</title><style>{STYLE}</style></head><body><main>",
+            f"<title>{escaped(report.title)}</title><style>{STYLE}</style></head><body><main>",
             *_header(report),
             *(part for section in report.sections for part in _section(section)),
             *_footer(report.remarks),
@@ -133,40 +132,34 @@ def render_report(report: Report) -> str:
     )
 
 
-def _text(value: object) -> str:
-    """Escape a text; bytes of a file name that are no UTF-8, and control characters, are shown as escapes."""
-    shown = "".join(one if one.isprintable() or one in "\n\u200c\u200d" else f"\\u{ord(one):04x}" for one in str(value))
-    return escape(shown)
-
-
 def _header(report: Report) -> Iterator[str]:
-    yield f"<header><h1>{_text(report.title)}</h1><dl class='facts'>"
+    yield f"<header><h1>{escaped(report.title)}</h1><dl class='facts'>"
     for name, value in report.facts:
-        yield f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>"
+        yield f"<dt>{escaped(name)}</dt><dd>{escaped(value)}</dd>"
     yield "</dl>"
     if report.warnings:
         yield '<div class="warnings" role="note">'
-        yield from (f"<p>{_text(warning)}</p>" for warning in report.warnings)
+        yield from (f"<p>{escaped(warning)}</p>" for warning in report.warnings)
         yield "</div>"
     if report.headlines:
         yield '<div class="tiles">'
         for one in report.headlines:
-            yield f'<div class="tile"><div class="name">{_text(one.name)}</div><div class="value">{_text(one.value)}</div>'
-            yield f'<div class="detail">{_text(one.detail)}</div></div>'
+            yield f'<div class="tile"><div class="name">{escaped(one.name)}</div><div class="value">{escaped(one.value)}</div>'
+            yield f'<div class="detail">{escaped(one.detail)}</div></div>'
         yield "</div>"
     yield "</header>"
 
 
 def _section(section: Section) -> Iterator[str]:
-    yield f"<section><h2>{_text(section.title)}</h2>"
+    yield f"<section><h2>{escaped(section.title)}</h2>"
     if section.text:
-        yield f'<p class="lead">{_text(section.text)}</p>'
+        yield f'<p class="lead">{escaped(section.text)}</p>'
     if section.charts:
         yield '<div class="grid2">'
         for chart in section.charts:
-            yield f'<figure class="card{" wide" if chart.is_wide else ""}"><h3>{_text(chart.title)}</h3>'
+            yield f'<figure class="card{" wide" if chart.is_wide else ""}"><h3>{escaped(chart.title)}</h3>'
             yield legend_html(chart) + chart_svg(chart)
-            yield f'<p class="note">{_text(chart.note)}</p></figure>' if chart.note else "</figure>"
+            yield f'<p class="note">{escaped(chart.note)}</p></figure>' if chart.note else "</figure>"
         yield "</div>"
     for table in section.tables:
         yield from _table(table)
@@ -185,19 +178,19 @@ def _table(table: Table) -> Iterator[str]:
     numeric = [all(isinstance(row[place], int | float | None) for row in rows) for place in range(len(columns))]
     yield '<div class="card table">'
     if table.title:
-        yield f"<h3>{_text(table.title)}</h3>"
+        yield f"<h3>{escaped(table.title)}</h3>"
     yield f'<div class="scroll"><table><thead><tr>{_cells("th", columns, numeric)}</tr></thead><tbody>'
     for row in rows:
         yield f"<tr>{_cells('td', row, numeric)}</tr>"
     yield "</tbody></table></div>"
     if table.note:
-        yield f'<p class="note">{_text(table.note)}</p>'
+        yield f'<p class="note">{escaped(table.note)}</p>'
     yield "</div>"
 
 
 def _cells(tag: str, values: Sequence[object], numeric: Sequence[bool]) -> str:
     return "".join(
-        f"<{tag}{' class=number' if right else ''}>{_text(_cell(value))}</{tag}>"
+        f"<{tag}{' class=number' if right else ''}>{escaped(_cell(value))}</{tag}>"
         for value, right in zip(values, numeric, strict=True)
     )
 
@@ -215,13 +208,13 @@ def _pair(pair: PicturePair) -> Iterator[str]:
             yield '<div class="none">no picture</div>'
         else:
             data = base64.b64encode(one.jpeg).decode("ascii")
-            yield f'<img alt="{_text(one.caption)}" src="data:image/jpeg;base64,{data}">'
+            yield f'<img alt="{escaped(one.caption)}" src="data:image/jpeg;base64,{data}">'
     yield f'</div><div class="score">score {pair.score:.3f}</div>'
-    yield f"<figcaption>{_text(pair.left.caption)}<br>{_text(pair.right.caption)}</figcaption></figure>"
+    yield f"<figcaption>{escaped(pair.left.caption)}<br>{escaped(pair.right.caption)}</figcaption></figure>"
 
 
 def _footer(remarks: Sequence[str]) -> Iterator[str]:
     if remarks:
         yield "<footer>"
-        yield from (f"<p>{_text(remark)}</p>" for remark in remarks)
+        yield from (f"<p>{escaped(remark)}</p>" for remark in remarks)
         yield "</footer>"
