@@ -14,6 +14,7 @@ from facesearch.core.decision import Candidate, Identification, OperatingPoint, 
 from facesearch.core.face import Detection
 from facesearch.core.identity import Collection, EnrolledTemplate, Identity, Keep, KeptPicture, Provenance
 from facesearch.core.image import Image
+from facesearch.core.quality import Quality
 from facesearch.core.records import Feedback, FeedbackKind, NewFeedback, PointKind, SavedPoint
 from facesearch.core.template import Template
 from facesearch.evaluation.calibration import CalibrationCheck, ReliabilityBin
@@ -27,6 +28,22 @@ EMBEDDER = "fake@0123456789ab"
 POINT = OperatingPoint(0.4, 1e-4, EMBEDDER, 1_000_000)
 FACE = Detection((10.0, 20.0, 60.0, 90.0), np.array([[20, 40], [50, 40], [35, 55], [25, 70], [45, 70]], dtype=np.float32), 0.99)
 WHEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+GOOD_FACE = Quality(
+    face_px=50.0,
+    detail_px=40.0,
+    acuity=12.0,
+    sharpness=0.1,
+    yaw=0.1,
+    pitch=0.0,
+    roll=2.0,
+    brightness=0.5,
+    dark_share=0.0,
+    bright_share=0.0,
+    visible=0.5,
+    detection_score=0.99,
+)
 
 
 def person(label="Ada", identity_id=1, tags=("x",)):
@@ -92,7 +109,7 @@ class FakeService:
         return self._answer("detect", (FACE,), *args, **kwargs)
 
     def qualities(self, photo, faces):
-        return self._answer("qualities", (None,) * len(faces), photo, faces)
+        return self._answer("qualities", (GOOD_FACE,) * len(faces), photo, faces)
 
     def verify(self, *args, **kwargs):
         return self._answer("verify", Verification(0.75, POINT, (FACE, FACE)), *args, **kwargs)

@@ -121,7 +121,7 @@ class Quality:
         )
 
     def __post_init__(self) -> None:
-        """Check that every figure is finite.
+        """Check that every figure is finite and in its range.
 
         Raises:
             InputError: One is not.
@@ -130,6 +130,8 @@ class Quality:
             value = getattr(self, one.name)
             if not math.isfinite(value):
                 raise InputError(f"quality figure {one.name} is {value}; figures are finite", figure=one.name)
+            if one.name in _SHARES and not 0.0 <= value <= 1.0:
+                raise InputError(f"quality figure {one.name} is {value}; it lies in [0, 1]", figure=one.name)
 
     def figures(self) -> dict[str, float]:
         """Return every figure by name, ``score`` among them, rounded to four digits behind the point."""
@@ -149,6 +151,8 @@ class Quality:
         """What the standard gate finds wanting."""
         return tuple(dict.fromkeys(one.reason for one in self.shortfalls(QualityGate.STANDARD)))
 
+
+_SHARES = frozenset({"brightness", "dark_share", "bright_share", "detection_score"})
 
 SMALL_PX = 24.0
 """Pixels of detail from which on more of them hardly help the shipped embedder."""

@@ -16,13 +16,29 @@ from facesearch.service.enroll import Enrollment
 from facesearch.service.enroll_folder import FileOutcome, FolderReport
 from facesearch.service.evaluate_lfw import AcquisitionFailure, LfwEvaluation
 from facesearch.service.evaluate_people import EvaluationOptions
-from tests.cli_fakes import EMBEDDER, identification, person, stored
+from tests.cli_fakes import EMBEDDER, GOOD_FACE, identification, person, stored
 from tests.conftest import ROOT
 
 FACE_JSON = {
     "box": [10.0, 20.0, 60.0, 90.0],
     "landmarks": [[20.0, 40.0], [50.0, 40.0], [35.0, 55.0], [25.0, 70.0], [45.0, 70.0]],
     "detection_score": 0.99,
+}
+QUALITY_JSON = {
+    "score": round(GOOD_FACE.score, 4),
+    "face_px": 50.0,
+    "detail_px": 40.0,
+    "acuity": 12.0,
+    "sharpness": 0.1,
+    "yaw": 0.1,
+    "pitch": 0.0,
+    "roll": 2.0,
+    "brightness": 0.5,
+    "dark_share": 0.0,
+    "bright_share": 0.0,
+    "visible": 0.5,
+    "detection_score": 0.99,
+    "reasons": [],
 }
 POINT_JSON = {
     "threshold": 0.4,
@@ -107,6 +123,7 @@ ENROLLED_JSON = {
     "is_new_identity": True,
     "possible_duplicate": None,
     **FACE_JSON,
+    "quality": {"face_px": 50.0},
 }
 CANDIDATES_JSON = [
     {"rank": 1, "identity_id": 1, "label": "Ada", "template_id": 10, "score": 0.75, "squared_distance": 0.5, "floor": None},
@@ -115,7 +132,11 @@ CANDIDATES_JSON = [
 EXCHANGE_JSON = {"file": "x.fsc", "collection": "default", "n_identities": 1, "n_templates": 2, "n_pictures": 0}
 
 DOCUMENTED = {
-    ("detect", "a.jpg"): {"photos": [{"photo": "a.jpg", "width": 80, "height": 100, "faces": [FACE_JSON], "error": None}]},
+    ("detect", "a.jpg"): {
+        "photos": [
+            {"photo": "a.jpg", "width": 80, "height": 100, "faces": [{**FACE_JSON, "quality": QUALITY_JSON}], "error": None}
+        ]
+    },
     ("verify", "a.jpg", "b.jpg"): {
         "photo": "a.jpg",
         "other_photo": "b.jpg",
@@ -261,7 +282,7 @@ def test_photo_that_cannot_be_read_does_not_stop_the_others(cli, service):
     bad, good = ran.json["photos"]
     error = {"code": "image_undecodable", "message": "bad.jpg is empty", "context": {"source": "bad.jpg"}}
     assert bad == {"photo": "bad.jpg", "width": None, "height": None, "faces": [], "error": error}
-    assert good["faces"] == [FACE_JSON]
+    assert good["faces"] == [{**FACE_JSON, "quality": QUALITY_JSON}]
     assert ran.err == "error: bad.jpg is empty\n"
 
 
@@ -310,6 +331,7 @@ def test_options_reach_the_library(cli, service):
             "new": True,
             "allow_mismatch": True,
             "allow_duplicate": True,
+            "quality_gate": None,
             "keep": "crop",
         },
     )
