@@ -239,7 +239,7 @@ def examine(batch: TemplateBatch, seen: Survey, points: OperatingPoints, rule: E
             *sorted(misplaced, key=lambda one: one.own_score - (one.other_score or 0.0)),
             *sorted(strangers, key=lambda one: one.own_score),
         ),
-        duplicates=_duplicates(gallery, seen.others, moved, points, rule),
+        duplicates=_duplicates(gallery, seen.others, points, rule),
         near_identical=_near_identical(gallery, seen.copies),
         missing=tuple(seen.missing),
         misowned=tuple(sorted(seen.misowned)),
@@ -285,12 +285,12 @@ def _strangers(
 
 
 def _duplicates(
-    gallery: _Gallery, others: Sequence[Sequence[int]], moved: set[int], points: OperatingPoints, rule: ExaminationRule
+    gallery: _Gallery, others: Sequence[Sequence[int]], points: OperatingPoints, rule: ExaminationRule
 ) -> tuple[Duplicate, ...]:
+    """Return the pairs of labels whose photographs, those set aside left out, score alike on average."""
     near = {
         (min(int(gallery.column[row]), other), max(int(gallery.column[row]), other))
         for row, columns in enumerate(others)
-        if row not in moved
         for other in columns
     }
     pairs = np.array(sorted(near), dtype=np.int64).reshape(-1, 2)

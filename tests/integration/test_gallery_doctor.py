@@ -13,7 +13,7 @@ from facesearch.core.decision import OperatingPoint, OperatingPoints
 from facesearch.core.errors import IncompatibleTemplatesError, InputError, ProtocolFileError, UnknownCollectionError
 from facesearch.service.exchange import Exchange
 from facesearch.service.gallery_doctor import GalleryDoctor
-from facesearch.service.gallery_findings import Action, FindingKind
+from facesearch.service.gallery_findings import Action, Finding, FindingKind, accepted, write_proposals
 from tests.world import EMBEDDER, POINTS, World, face_at, person_vector
 
 LIKENESS = 0.85
@@ -163,6 +163,28 @@ def test_people_split_in_three_end_up_as_one(clinic: Clinic):
     assert sum(one.is_done for one in treated) == 2
     assert [label for label in clinic.labels() if label.startswith("p6")] == ["p6"]
     assert len(clinic.labels()["p6"]) == 8
+
+
+def test_a_proposal_follows_the_person_into_whom_a_label_was_merged(clinic: Clinic):
+    people = {one.label: one.identity_id for one in clinic.world.faces.list()}
+    template_id = clinic.labels()["p3"][0]
+    findings = [
+        *(
+            Finding(FindingKind.DUPLICATE_PERSON, True, Action.MERGE, people[a], a, other_identity_id=people[b], other_label=b)
+            for a, b in (("p1", "p2"), ("p2", "p4"))
+        ),
+        Finding(
+            *(FindingKind.WRONG_LABEL, True, Action.MOVE, people["p3"], "p3", template_id),
+            other_identity_id=people["p1"],
+            other_label="p1",
+        ),
+    ]
+    file = clinic.folder / "proposals.json"
+    write_proposals(file, accepted(findings), collection="default", embedder_id=EMBEDDER)
+    treated = clinic.doctor.apply(file, collection="default", backup=None)
+    assert [one.is_done for one in treated] == [True, True, True]
+    assert template_id in clinic.labels()["p4"]
+    assert len(clinic.labels()["p4"]) == 13
 
 
 def test_one_wrong_photograph_does_not_make_the_right_ones_suspicious(clinic: Clinic):
