@@ -94,6 +94,29 @@ def fused_vector(vectors: NDArray[np.float32], weights: Sequence[float] | None =
     return normalised(total)
 
 
+def fused_vectors(identity_ids: NDArray[np.int64], vectors: Vectors) -> tuple[NDArray[np.int64], Vectors]:
+    """Return ``fused_vector`` of many people at once, every template of equal weight.
+
+    Args:
+        identity_ids: ``(N,)``, whose each vector is.
+        vectors: float32 ``(N, D)`` of unit norm.
+
+    Returns:
+        The ``P`` different ids, ascending, and float32 ``(P, D)`` of unit norm.
+    """
+    order = np.argsort(identity_ids, kind="stable")
+    people, starts = np.unique(identity_ids[order], return_index=True)
+    if not len(people):
+        return people, vectors[:0]
+    ordered = vectors[order].astype(np.float64)
+    sums = np.add.reduceat(ordered, starts, axis=0)
+    counts = np.diff(np.append(starts, len(order)))
+    norms = np.linalg.norm(sums, axis=1)
+    is_lost = norms < MIN_NORM * counts
+    sums[is_lost], norms[is_lost] = ordered[starts[is_lost]], 1.0
+    return people, normalised(sums / norms[:, None])
+
+
 def fused_template(enrolled: Sequence[EnrolledTemplate], fusion: Fusion) -> Template:
     """Return the one template that stands for a person under ``MEAN`` or ``QUALITY``.
 

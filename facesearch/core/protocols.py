@@ -170,6 +170,10 @@ class GalleryIndex(Protocol):
         """Return the exact scores of a probe against the named templates; unknown ids are left out."""
         ...
 
+    def templates_of(self, identity_ids: Ids[int]) -> TemplateBatch:
+        """Return the templates of some identities, in no particular order; unknown identities have none."""
+        ...
+
     def count(self, among: Ids[int] | None = None) -> int:
         """Return the number of templates that a search of these identities looks at; of all for None."""
         ...

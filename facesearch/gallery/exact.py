@@ -141,6 +141,11 @@ class ExactIndex:
         with self._lock.reading:
             return self._table.scores_of(probe.vector, template_ids)
 
+    def templates_of(self, identity_ids: Ids[int]) -> TemplateBatch:
+        """Return the templates of some identities, in no particular order; unknown identities have none."""
+        with self._lock.reading:
+            return self._table.batch_of(identity_ids)
+
     def count(self, among: Ids[int] | None = None) -> int:
         """Return the number of templates, all or those of some identities."""
         if among is None:

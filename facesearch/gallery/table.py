@@ -170,6 +170,11 @@ class TemplateTable:
         offsets = np.repeat(firsts - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts) if len(counts) else counts
         return np.sort(order[offsets + np.arange(len(offsets))])
 
+    def batch_of(self, identity_ids: Collection[int]) -> TemplateBatch:
+        """Return the templates of identities, in the order of their rows; unknown identities have none."""
+        rows = self.rows_of(identity_ids)
+        return TemplateBatch(self._ids[rows], self._owners[rows], self._vectors[rows], self.embedder_id)
+
     def rows_within(self, rows: Rows, identity_ids: frozenset[int]) -> Rows:
         """Return those of some rows that belong to the identities, in their order."""
         owners = self._owners[rows].tolist()

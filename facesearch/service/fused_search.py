@@ -5,17 +5,15 @@ The index still knows single templates: it proposes people, and their fused temp
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Collection as Ids
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from facesearch.core.arrays import Vectors
 from facesearch.core.decision import Neighbour
-from facesearch.core.fusion import Fusion, fused_template
-from facesearch.core.identity import Collection
+from facesearch.core.fusion import Fusion, fused_vector, fused_vectors, quality_weight
 from facesearch.core.protocols import GalleryIndex, StoreReader
 from facesearch.core.template import Template
 
@@ -26,147 +24,82 @@ FETCHED_MIN = 64
 """People fetched at first, however few candidates are wanted."""
 
 FETCHED_GROWTH = 4
-"""Factor by which more people are fetched where somebody further down might still belong among the candidates."""
+"""Factor by which more people are fetched where somebody further down might still come first."""
 
 NORM_FLOOR = 0.7
 """Assumed length of the mean of a person's templates, at least: two photographs whose score is -0.02 have one of 0.7.
 
 The score against a fused template is the mean of the single scores over this length, so it is at most the best single score divided
-by it. Whoever's best single score is so low that this bound stays below the candidates found cannot be one of them.
+by it. Whoever's best single score is so low that this bound stays below the first candidate's score cannot be the first candidate.
 """
-
-CACHED_PEOPLE = 200_000
-"""Fused templates kept in memory, the least recently used dropped: 100 MB at 128 numbers each."""
-
-
-@dataclass(slots=True)
-class _Cached:
-    """Fused templates of one collection at one revision, with the templates each was made of."""
-
-    revision: int
-    people: OrderedDict[int, tuple[Template, frozenset[int]]] = field(default_factory=OrderedDict)
-
-
-class FusedTemplates:
-    """The fused templates of people, made when first asked for and forgotten when a template of theirs changes. Thread-safe.
-
-    Args:
-        fusion: ``MEAN`` or ``QUALITY``.
-    """
-
-    def __init__(self, fusion: Fusion) -> None:
-        self._fusion = fusion
-        self._cached: dict[str, _Cached] = {}
-        self._lock = threading.Lock()
-
-    def clear(self) -> None:
-        """Forget everything: somebody was erased."""
-        with self._lock:
-            self._cached.clear()
-
-    def of(
-        self, reader: StoreReader, collection: Collection, identity_ids: Iterable[int], *, embedder_id: str
-    ) -> dict[int, Template]:
-        """Return people's fused templates as the transaction sees them; who has no template of the embedder is left out."""
-        with self._lock:
-            cached = self._fresh(reader, collection, embedder_id)
-            found = {}
-            for identity_id in identity_ids:
-                kept = cached.people.get(identity_id) or self._made(reader, identity_id, embedder_id)
-                if kept is None:
-                    continue
-                cached.people[identity_id] = kept
-                cached.people.move_to_end(identity_id)
-                found[identity_id] = kept[0]
-            while len(cached.people) > CACHED_PEOPLE:
-                cached.people.popitem(last=False)
-            return found
-
-    def _made(self, reader: StoreReader, identity_id: int, embedder_id: str) -> tuple[Template, frozenset[int]] | None:
-        own = [one for one in reader.templates_of(identity_id) if one.template.embedder_id == embedder_id]
-        return (fused_template(own, self._fusion), frozenset(one.template_id for one in own)) if own else None
-
-    def _fresh(self, reader: StoreReader, collection: Collection, embedder_id: str) -> _Cached:
-        """Return what is cached of a collection, without whatever changed up to the transaction's revision."""
-        cached = self._cached.get(collection.uid)
-        if cached is not None and cached.revision == collection.revision:
-            return cached
-        changes = None
-        if cached is not None and cached.revision < collection.revision:
-            changes = reader.changes_since(collection.name, cached.revision)
-        if cached is None or changes is None:
-            cached = self._cached[collection.uid] = _Cached(collection.revision)
-            return cached
-        touched = {change.template_id for change in changes}
-        owners = set(reader.template_batch(touched, embedder_id).identity_ids.tolist())
-        for identity_id in [key for key, (_, made_of) in cached.people.items() if key in owners or not made_of.isdisjoint(touched)]:
-            del cached.people[identity_id]
-        cached.revision = collection.revision
-        return cached
 
 
 class FusedSearch:
     """Ranks people by the score of their fused templates.
 
-    Nobody is lost whose templates have a mean of length ``NORM_FLOOR`` or more: people are fetched from the index until nobody left
-    out could reach the candidates found.
+    The first candidate is the right one, as far as the index finds single templates and their means have a length of ``NORM_FLOOR``
+    or more: people are fetched until nobody left out could come before it. The candidates after it come from the people fetched.
 
     Args:
-        fusion: ``MEAN`` or ``QUALITY``.
+        fusion: ``MEAN`` or ``QUALITY``; the latter reads every fetched person's faces from the store, which takes longer.
     """
 
     def __init__(self, fusion: Fusion) -> None:
-        self.templates = FusedTemplates(fusion)
+        self._fusion = fusion
 
     def search_many(
-        self,
-        reader: StoreReader,
-        place: tuple[Collection, GalleryIndex],
-        probes: Sequence[Template],
-        k: int,
-        *,
-        among: Ids[int] | None = None,
-    ) -> tuple[tuple[Neighbour, ...], ...] | None:
+        self, reader: StoreReader, index: GalleryIndex, probes: Sequence[Template], k: int, *, among: Ids[int] | None = None
+    ) -> tuple[tuple[Neighbour, ...], ...]:
         """Return the ``k`` people most similar to each probe by fused score; each with the best of their single templates.
 
         Args:
-            reader: The transaction that ``place`` was taken in.
-            place: The collection and its index.
+            reader: The transaction of the search.
+            index: The collection's index.
             probes: Templates of the index's embedder.
             k: Number of people wanted, at least 1.
             among: Only these identity ids; None for all.
-
-        Returns:
-            None where the index is already ahead of the transaction and names people whom it does not see.
         """
-        collection, index = place
         found: dict[int, tuple[Neighbour, ...]] = {}
         n_fetched = max(FETCHED_MIN, FETCHED_PER_WANTED * k)
         while len(found) < len(probes):
-            open_probes = [number for number in range(len(probes)) if number not in found]
-            rows = index.search_many([probes[number] for number in open_probes], n_fetched, among=among)
-            wanted = {near.identity_id for row in rows for near in row}
-            fused = self.templates.of(reader, collection, wanted, embedder_id=index.embedder_id)
-            if len(fused) < len(wanted):
-                return None
-            for number, row in zip(open_probes, rows, strict=True):
-                ranked = _ranked(probes[number], row, fused)[:k]
-                if len(row) < n_fetched or _is_settled(row[-1].score, ranked, k):
-                    found[number] = ranked
+            waiting = [number for number in range(len(probes)) if number not in found]
+            rows = index.search_many([probes[number] for number in waiting], n_fetched, among=among)
+            fused = self._fused(reader, index, sorted({near.identity_id for row in rows for near in row}))
+            for number, row in zip(waiting, rows, strict=True):
+                ranked = _ranked(probes[number], row, *fused)
+                if len(row) < n_fetched or _bound(row[-1].score) <= ranked[0].score:
+                    found[number] = ranked[:k]
             n_fetched *= FETCHED_GROWTH
         return tuple(found[number] for number in range(len(probes)))
 
+    def _fused(self, reader: StoreReader, index: GalleryIndex, identity_ids: Sequence[int]) -> tuple[NDArray[np.int64], Vectors]:
+        """Return the ids of people, ascending, and their fused vectors, in rows; people without templates are left out."""
+        if self._fusion is Fusion.MEAN:
+            batch = index.templates_of(identity_ids)
+            return fused_vectors(batch.identity_ids, batch.vectors)
+        people, rows = [], []
+        for identity_id in identity_ids:
+            own = [one for one in reader.templates_of(identity_id) if one.template.embedder_id == index.embedder_id]
+            if own:
+                weights = [quality_weight(one.provenance.detection) for one in own]
+                people.append(identity_id)
+                rows.append(fused_vector(np.stack([one.template.vector for one in own]), weights))
+        stacked = np.stack(rows) if rows else np.zeros((0, index.dim), dtype=np.float32)
+        return np.array(people, dtype=np.int64), stacked
 
-def _is_settled(last_fetched: float, ranked: Sequence[Neighbour], k: int) -> bool:
-    """Return whether nobody below the last person fetched can reach the ``k``-th candidate."""
-    bound = last_fetched / NORM_FLOOR if last_fetched > 0 else last_fetched
-    return len(ranked) == k and bound <= ranked[-1].score
+
+def _bound(best_single: float) -> float:
+    """Return the highest fused score of a person whose best single score is at most this."""
+    return best_single / NORM_FLOOR if best_single > 0 else best_single
 
 
-def _ranked(probe: Template, row: Sequence[Neighbour], fused: Mapping[int, Template]) -> tuple[Neighbour, ...]:
-    if not row:
-        return ()
-    vectors = np.stack([fused[near.identity_id].vector for near in row]).astype(np.float64)
-    scores = np.clip(np.einsum("ij,j->i", vectors, probe.vector.astype(np.float64)), -1.0, 1.0).tolist()
-    rescored = [Neighbour(near.template_id, near.identity_id, score) for near, score in zip(row, scores, strict=True)]
+def _ranked(probe: Template, row: Sequence[Neighbour], people: NDArray[np.int64], vectors: Vectors) -> tuple[Neighbour, ...]:
+    """Return the neighbours by fused score; one whose person has vanished since keeps the score of the single template."""
+    wanted = np.array([near.identity_id for near in row], dtype=np.int64)
+    places = np.minimum(np.searchsorted(people, wanted), max(0, len(people) - 1))
+    is_there = people[places] == wanted if len(people) else np.zeros(len(row), dtype=bool)
+    scores = np.array([near.score for near in row])
+    fused = np.einsum("ij,j->i", vectors[places[is_there]].astype(np.float64), probe.vector.astype(np.float64))
+    scores[is_there] = np.clip(fused, -1.0, 1.0)
+    rescored = [Neighbour(near.template_id, near.identity_id, score) for near, score in zip(row, scores.tolist(), strict=True)]
     return tuple(sorted(rescored, key=lambda near: (-near.score, near.template_id)))

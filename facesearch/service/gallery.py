@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -92,11 +92,6 @@ class GalleryIndexes:
         self._folder = folder
         self._slots: dict[str, _Slot] = {}
         self._guard = threading.Lock()
-        self._forgetters: list[Callable[[], None]] = []
-
-    def when_purged(self, forget: Callable[[], None]) -> None:
-        """Have something called whenever removed vectors are to be forgotten for good: it keeps copies made of them."""
-        self._forgetters.append(forget)
 
     def synced(self, reader: StoreReader, name: str) -> tuple[Collection, GalleryIndex]:
         """Return a collection and its index, caught up to at least the revision that the transaction sees.
@@ -147,8 +142,6 @@ class GalleryIndexes:
         with self._store.reading() as reader:
             collection, index = self.synced(reader, name)
         index.purge()
-        for forget in self._forgetters:
-            forget()
         if self._folder is not None:
             slot = self._slot(collection)
             with slot.lock:
@@ -253,8 +246,6 @@ class GalleryIndexes:
         self._apply(reader, index, changes, collection.revision)
         if any(change.kind is ChangeKind.ERASE for change in changes):
             index.purge()
-            for forget in self._forgetters:
-                forget()
             slot.saved_revision = None  # the snapshot on disk may still hold the vectors: write it anew
         if not self._factory.fits(index, len(index)):
             return self._built(reader, collection)

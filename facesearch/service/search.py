@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from facesearch.core.decision import Candidate, Neighbour
 from facesearch.core.errors import GalleryStaleError, InputError
 from facesearch.core.fusion import DEFAULT_FUSION, Fusion
-from facesearch.core.identity import Collection, checked_tags
+from facesearch.core.identity import checked_tags
 from facesearch.core.protocols import GalleryIndex, IdentityStore, StoreReader
 from facesearch.core.template import Template
 from facesearch.service.feedback import Objections, objections
@@ -69,8 +69,6 @@ class GallerySearch:
         self._default = default_collection
         self._fusion = fusion
         self._fused = None if fusion is Fusion.BEST else FusedSearch(fusion)
-        if self._fused is not None:
-            indexes.when_purged(self._fused.templates.clear)
 
     @property
     def fusion(self) -> Fusion:
@@ -108,13 +106,13 @@ class GallerySearch:
         with self._store.reading() as reader:
             if collection_or_none(reader, name, default=self._default) is None:
                 return SearchResult(tuple(() for _ in probes), 0, 0)
-            place = self._indexes.synced(reader, name)
+            _, index = self._indexes.synced(reader, name)
             among = {person.identity_id for person in reader.identities(name, tags=tags)} if tags else None
-            neighbours = self._neighbours(reader, place, probes, k, among)
-            people = reader.identities_by_id({near.identity_id for row in neighbours or () for near in row})
-            n_templates = place[1].count(among)
+            neighbours = self._neighbours(reader, index, probes, k, among)
+            people = reader.identities_by_id({near.identity_id for row in neighbours for near in row})
+            n_templates = index.count(among)
             n_comparisons = self._n_comparisons(reader, name, n_templates, among)
-        if neighbours is None or any(near.identity_id not in people for row in neighbours for near in row):
+        if any(near.identity_id not in people for row in neighbours for near in row):
             return None  # another thread moved the index past this transaction's revision: look again
         rows = tuple(
             tuple(
@@ -131,13 +129,8 @@ class GallerySearch:
         return self._fusion.n_comparisons(n_templates, len(among) if among is not None else reader.counts(name)[0])
 
     def _neighbours(
-        self,
-        reader: StoreReader,
-        place: tuple[Collection, GalleryIndex],
-        probes: Sequence[Template],
-        k: int,
-        among: set[int] | None,
-    ) -> tuple[tuple[Neighbour, ...], ...] | None:
+        self, reader: StoreReader, index: GalleryIndex, probes: Sequence[Template], k: int, among: set[int] | None
+    ) -> tuple[tuple[Neighbour, ...], ...]:
         if self._fused is None:
-            return place[1].search_many(probes, k, among=among)
-        return self._fused.search_many(reader, place, probes, k, among=among)
+            return index.search_many(probes, k, among=among)
+        return self._fused.search_many(reader, index, probes, k, among=among)

@@ -350,3 +350,19 @@ def test_searches_and_changes_at_once(kind: str, rng: np.random.Generator, tmp_p
     assert failures == []
     assert n_searches[0] > 20
     assert len(index) == 600 + 200
+
+
+def test_the_templates_of_people_are_handed_out(index: GalleryIndex, batch: TemplateBatch) -> None:
+    wanted = set(batch.identity_ids[:3].tolist())
+    removed = int(batch.template_ids[0])
+    index.remove([removed], revision=8)
+    expected = {
+        key: (owner, vector.tobytes())
+        for key, owner, vector in zip(batch.template_ids.tolist(), batch.identity_ids.tolist(), batch.vectors, strict=True)
+        if owner in wanted and key != removed
+    }
+    found = index.templates_of([*wanted, 10**9])
+    assert len(found) == len(expected) > 3
+    for key, owner, vector in zip(found.template_ids.tolist(), found.identity_ids.tolist(), found.vectors, strict=True):
+        assert expected[key] == (owner, vector.tobytes())
+    assert len(index.templates_of([])) == 0

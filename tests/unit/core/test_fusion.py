@@ -8,7 +8,16 @@ import pytest
 from facesearch.core.arrays import normalised
 from facesearch.core.errors import InputError
 from facesearch.core.face import Detection
-from facesearch.core.fusion import FUSED_CHANCES, MIN_WEIGHT, Fusion, fused_score, fused_template, fused_vector, quality_weight
+from facesearch.core.fusion import (
+    FUSED_CHANCES,
+    MIN_WEIGHT,
+    Fusion,
+    fused_score,
+    fused_template,
+    fused_vector,
+    fused_vectors,
+    quality_weight,
+)
 from facesearch.core.template import Template
 
 
@@ -58,3 +67,20 @@ def test_what_counts_as_a_comparison():
     assert Fusion.BEST.n_comparisons(1000, 10) == 1000
     assert Fusion.MEAN.n_comparisons(1000, 10) == Fusion.QUALITY.n_comparisons(1000, 10) == FUSED_CHANCES * 10
     assert Fusion.MEAN.n_comparisons(12, 10) == 12
+
+
+def test_many_people_are_fused_as_one_by_one():
+    rng = np.random.default_rng(3)
+    owners = rng.integers(0, 12, 60) * 7
+    vectors = normalised(rng.normal(size=(60, 16)))
+    vectors[owners == owners[0]] = 0
+    first = np.flatnonzero(owners == owners[0])
+    vectors[first] = normalised(rng.normal(size=16))
+    vectors[first[: len(first) // 2]] *= -1  # this person's photographs nearly or wholly cancel each other out
+    people, fused = fused_vectors(owners, vectors)
+    assert people.tolist() == sorted(set(owners.tolist()))
+    assert len(people) > 5
+    for person, vector in zip(people, fused, strict=True):
+        assert np.allclose(vector, fused_vector(vectors[owners == person]), atol=1e-6)
+    nobody, nothing = fused_vectors(np.zeros(0, dtype=np.int64), np.zeros((0, 16), dtype=np.float32))
+    assert (len(nobody), nothing.shape) == (0, (0, 16))
