@@ -353,7 +353,7 @@ def test_searches_and_changes_at_once(kind: str, rng: np.random.Generator, tmp_p
 
 
 def test_the_templates_of_people_are_handed_out(index: GalleryIndex, batch: TemplateBatch) -> None:
-    wanted = set(batch.identity_ids[:3].tolist())
+    wanted = set(batch.identity_ids[:9].tolist())
     removed = int(batch.template_ids[0])
     index.remove([removed], revision=8)
     expected = {
