@@ -127,6 +127,9 @@ def test_the_threshold_that_the_nth_reaches():
 def test_exact_rate_is_kept_despite_floats():
     held = histogram_of(np.arange(3000) / 3000, bits=16)
     assert held.count_at_or_above(held.threshold_for(1e-3)) == 3
+    # In floats 0.1 + 0.1 + 0.1 is more than 0.3.
+    weighted = histogram_of([0.9, 0.8, 0.7, 0.1], [0.1, 0.1, 0.1, 0.7])
+    assert weighted.count_at_or_above(weighted.threshold_for(0.3)) == 3
 
 
 @pytest.mark.parametrize("scores", [[math.nan], [math.inf], [1.1], [-1.5], [0.1, math.nan]])
