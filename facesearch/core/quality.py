@@ -158,14 +158,14 @@ SMALL_PX = 24.0
 """Pixels of detail from which on more of them hardly help the shipped embedder."""
 
 SCORE_WEIGHTS: dict[str, float] = {
-    "acuity": 1.397,
-    "detail": -2.061,
-    "small": 3.476,
-    "turn": -0.648,
-    "visible": 0.49,
-    "detection": 0.168,
-    "dark": -1.509,
-    "bright": -4.246,
+    "acuity": 1.477,
+    "detail": -2.089,
+    "small": 3.458,
+    "turn": -0.502,
+    "visible": 0.502,
+    "detection": 0.169,
+    "dark": -1.594,
+    "bright": -4.324,
 }
 """Weights of the score's terms, and below its bias: a logistic model of the share of comparisons with other photographs of the same
 person that reach the shipped embedder's threshold at FMR 1e-3. Fitted on the people of LFW's ``peopleDevTrain.txt``, a quarter of
@@ -173,7 +173,7 @@ whose photographs were damaged, and one further photograph a person reduced, dar
 ``benchmarks/quality.py`` prints them. Detail counts against a face only beside acuity: where detail is fine in one direction and
 coarse in another, it moved."""
 
-SCORE_BIAS = 6.07
+SCORE_BIAS = 5.987
 
 
 @dataclass(frozen=True, slots=True)
