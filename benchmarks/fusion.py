@@ -139,7 +139,7 @@ def main() -> None:
     points = card("mobilenet-128").operating_points(flip=False)
     names = ("1-rank1", "FNIR fit", "FNIR", "FPIR", "threshold", "FPIR(T)", "FPIR(P)", "FPIR")
     print(
-        f"asked FPIR {FPIR}; FPIR(T), FPIR(P): what the shipped points give by the union bound over templates, people; last: as shipped\n"
+        f"asked FPIR {FPIR}; FPIR(T), FPIR(P): of the shipped points, by the union bound over templates, people; last: as shipped\n"
     )
     for n_gallery in GALLERY_SIZES:
         for fit in (0, 1):

@@ -368,4 +368,10 @@ class FaceSearch(FaceSearchService):
         if settings is not None and overrides:
             raise SettingsError(f"give ready-made settings or single ones ({', '.join(overrides)}), not both")
         self.settings = settings if settings is not None else Settings(**overrides)
-        super().__init__(Parts(self.settings).services)
+        self._parts = Parts(self.settings)
+        super().__init__(self._parts.services)
+
+    @property
+    def gallery_doctor(self) -> GalleryDoctor:
+        """What looks a collection through for wrong labels, people under two labels and other faults."""
+        return self._parts.gallery_doctor
