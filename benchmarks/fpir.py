@@ -1,8 +1,8 @@
 """Which estimate of a search's threshold holds: the FPIR achieved over the FPIR asked for, by size of gallery.
 
 Fitted on folds 1-5 of ``people.txt`` and measured on folds 6-10, then the other way round. Galleries are drawn from the held-out
-half, strangers are everybody else of it, with all their photographs, every stranger weighing the same. A figure is the mean over the
-galleries and both directions; its interval comes from drawing the strangers again. The shipped operating points were set on
+half, strangers are everybody else of it, with all their photographs, every stranger weighing the same. A figure is the mean over
+the galleries and both directions; its interval comes from drawing the strangers again. The shipped operating points were set on
 ``peopleDevTrain.txt``, whose people are in both halves: they are not held out here, the other estimates are.
 
     PYTHONPATH=. python benchmarks/fpir.py --lfw ../shared/data/lfw --templates lfw_templates.npz
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ def estimates(half: Half, shipped: OperatingPoints) -> dict[str, Estimate]:
         fmr = independent_fmr(fpir, n)
         return pareto.threshold(fmr) if fmr <= pareto.rate else counted(fmr)
 
-    return {
+    named: dict[str, Estimate] = {
         "shipped points, union": lambda fpir, n: shipped.at_fpir(fpir, n).threshold,
         "shipped points, independent": lambda fpir, n: shipped.at_fmr(independent_fmr(fpir, n)).threshold,
         "counted, union": lambda fpir, n: counted(union_fmr(fpir, n)),
@@ -81,6 +82,7 @@ def estimates(half: Half, shipped: OperatingPoints) -> dict[str, Estimate]:
         "generalised Pareto": tail,
         "extreme value": maxima.threshold,
     }
+    return {name: cache(estimate) for name, estimate in named.items()}
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,6 +45,7 @@ from facesearch.service.saved_points import SavedPoints
 from facesearch.service.search import GallerySearch
 from facesearch.service.verify import Verify
 from facesearch.settings import Settings
+from facesearch.store.calibration_probe import may_hold_calibration
 from facesearch.version import __version__
 
 if TYPE_CHECKING:
@@ -277,9 +278,10 @@ class Parts:
         return GalleryDoctor(self.store, self.indexes, Exchange(self.store, embedder_id=self.embedder_id), points)
 
     def _stored_calibration(self) -> Calibration | None:
-        # Where there is no database yet, comparing two photographs neither makes one nor loads its library.
+        # Where none was made, comparing two photographs neither makes a database nor loads its library.
         url = self.settings.resolved_database_url
-        if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+        file = url.removeprefix("sqlite:///")
+        if file not in (url, "", ":memory:") and not may_hold_calibration(Path(file), self.embedder_id):
             return None
         with self.store.reading() as reader:
             return reader.calibration(self.embedder_id)
