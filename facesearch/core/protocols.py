@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection as Ids
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,10 +15,21 @@ from numpy.typing import NDArray
 
 from facesearch.core.decision import Neighbour
 from facesearch.core.face import Alignment, Box, Detection, FaceCrop
-from facesearch.core.identity import Collection, EnrolledTemplate, GalleryChange, Identity, KeptPicture, NewFace
 from facesearch.core.image import Image
-from facesearch.core.records import RecordsReader, RecordsWriter
+from facesearch.core.store_protocols import IdentityStore, StoreReader, StoreWriter
 from facesearch.core.template import Template, TemplateBatch
+
+__all__ = [
+    "Aligner",
+    "Detector",
+    "Embedder",
+    "GalleryIndex",
+    "IdentityStore",
+    "IndexFactory",
+    "Network",
+    "StoreReader",
+    "StoreWriter",
+]
 
 
 class Network(Protocol):
@@ -209,193 +218,4 @@ class IndexFactory(Protocol):
 
     def fits(self, index: GalleryIndex, expected: int) -> bool:
         """Return whether the index's kind still suits ``expected`` templates."""
-        ...
-
-
-class StoreReader(RecordsReader, Protocol):
-    """What can be asked of the store inside one transaction: a consistent picture."""
-
-    def collections(self) -> tuple[Collection, ...]:
-        """Return all collections by name."""
-        ...
-
-    def collection(self, name: str) -> Collection:
-        """Return a collection.
-
-        Raises:
-            UnknownCollectionError: There is none of this name.
-        """
-        ...
-
-    def identity(self, collection: str, label: str) -> Identity:
-        """Return an identity by label.
-
-        Raises:
-            UnknownCollectionError: There is no such collection.
-            UnknownIdentityError: The label is not in the collection.
-        """
-        ...
-
-    def identities(
-        self, collection: str, *, tags: Iterable[str] = (), contains: str = "", after: str = "", limit: int | None = None
-    ) -> tuple[Identity, ...]:
-        """Return identities by label in code point order.
-
-        Args:
-            collection: Its name.
-            tags: Only identities that carry every one of these.
-            contains: Only labels that contain this text, whatever the case.
-            after: Only labels after this one (paging).
-            limit: At most so many; None for all.
-        """
-        ...
-
-    def identities_by_id(self, identity_ids: Iterable[int]) -> dict[int, Identity]:
-        """Return the identities that exist among these ids."""
-        ...
-
-    def counts(self, collection: str, embedder_id: str | None = None) -> tuple[int, int]:
-        """Return the numbers of identities and of templates, of one embedder where it is named."""
-        ...
-
-    def embedder_counts(self, collection: str) -> dict[str, int]:
-        """Return the number of templates a embedder id."""
-        ...
-
-    def templates_of(self, identity_id: int) -> tuple[EnrolledTemplate, ...]:
-        """Return an identity's templates by id."""
-        ...
-
-    def faces_of_image(self, collection: str, image_digest: str, embedder_id: str) -> tuple[tuple[int, str, Box], ...]:
-        """Return ``(template_id, label, box)`` of every template of a photograph in a collection."""
-        ...
-
-    def picture_of(self, template_id: int) -> KeptPicture | None:
-        """Return the picture kept beside a template, or None."""
-        ...
-
-    def template_batches(self, collection: str, embedder_id: str, *, size: int = 10_000) -> Iterable[TemplateBatch]:
-        """Yield all templates of an embedder in batches, by id."""
-        ...
-
-    def template_batch(self, template_ids: Iterable[int], embedder_id: str) -> TemplateBatch:
-        """Return those of the named templates that exist and are of this embedder, by id."""
-        ...
-
-    def changes_since(self, collection: str, revision: int) -> tuple[GalleryChange, ...] | None:
-        """Return the changes after a revision, oldest first, or None where the history no longer reaches back so far."""
-        ...
-
-
-class StoreWriter(StoreReader, RecordsWriter, Protocol):
-    """What can be changed inside one writing transaction; nothing is seen by others before it ends well."""
-
-    def add_collection(self, name: str) -> Collection:
-        """Make a collection.
-
-        Raises:
-            LabelTakenError: The name exists.
-        """
-        ...
-
-    def ensure_collection(self, name: str) -> Collection:
-        """Return the collection of this name, made first where there is none."""
-        ...
-
-    def remove_collection(self, name: str) -> None:
-        """Delete a collection and everything in it."""
-        ...
-
-    def add_identity(
-        self, collection: str, label: str, tags: Iterable[str] = (), *, enrolled_at: datetime | None = None
-    ) -> Identity:
-        """Make an identity; the collection must exist. ``enrolled_at`` (UTC) is now for None; an import passes the original.
-
-        Raises:
-            LabelTakenError: The label exists in the collection.
-        """
-        ...
-
-    def rename_identity(self, identity_id: int, label: str) -> Identity:
-        """Change a label.
-
-        Raises:
-            LabelTakenError: The label exists in the collection.
-            UnknownIdentityError: There is no such identity.
-        """
-        ...
-
-    def set_tags(self, identity_id: int, tags: Iterable[str]) -> Identity:
-        """Replace an identity's tags."""
-        ...
-
-    def add_face(self, identity_id: int, face: NewFace) -> EnrolledTemplate:
-        """Store a face of an identity; the collection's revision rises by one."""
-        ...
-
-    def merge_identities(self, source_id: int, target_id: int) -> tuple[int, ...]:
-        """Give all templates of one identity to another and delete the emptied one; return the moved template ids.
-
-        Tags are united. The collection's revision rises by one for each template.
-        """
-        ...
-
-    def move_template(self, template_id: int, identity_id: int) -> tuple[int, ...]:
-        """Give the face of a template to another identity of its collection; return the moved template ids.
-
-        A face belongs to one person, so its templates of other embedders move too. The identity left behind stays, even without
-        templates. The collection's revision rises by one for each template; a face that is the identity's already changes nothing.
-
-        Raises:
-            UnknownIdentityError: There is no such template or identity.
-            EnrollmentError: The identity is in another collection.
-        """
-        ...
-
-    def remove_identity(self, identity_id: int, *, erase: bool = False) -> tuple[int, ...]:
-        """Delete an identity, its templates, faces and pictures; return the removed template ids.
-
-        Images that no face refers to any more go too. The collection's revision rises by one for each template. With ``erase`` the
-        history says ``ChangeKind.ERASE``, so that every process's index forgets the vectors for good.
-        """
-        ...
-
-    def remove_template(self, template_id: int) -> None:
-        """Delete one template with its face and picture."""
-        ...
-
-    def prune_changes(self, collection: str, below: int) -> None:
-        """Forget changes of revisions up to and including ``below``."""
-        ...
-
-
-class IdentityStore(Protocol):
-    """The truth about who is enrolled."""
-
-    def reading(self) -> AbstractContextManager[StoreReader]:
-        """Open a reading transaction.
-
-        Raises:
-            StoreError: The database failed.
-            SchemaVersionError: Its schema is not this release's.
-        """
-        ...
-
-    def writing(self) -> AbstractContextManager[StoreWriter]:
-        """Open a writing transaction: committed when the block ends, rolled back when it raises.
-
-        Writers take turns: whatever is read inside stays true until the commit.
-
-        Raises:
-            StoreError: The database failed or stayed locked by others too long.
-            SchemaVersionError: Its schema is not this release's.
-        """
-        ...
-
-    def scrub(self) -> None:
-        """Overwrite what deletions left behind in the database's files, as far as the database allows it."""
-        ...
-
-    def close(self) -> None:
-        """Release connections. Idempotent."""
         ...
