@@ -28,6 +28,7 @@ from facesearch.bootstrap import Parts
 from facesearch.core.face import Detection, FaceCrop
 from facesearch.core.image import Image
 from facesearch.core.quality import SCORE_WEIGHTS, Quality, QualityGate
+from facesearch.evaluation.intervals import Rate
 from facesearch.evaluation.lfw import read_people
 from facesearch.evaluation.reject import MatedPairs, error_versus_reject, keep_best, random_rejections
 from facesearch.imaging.align import align_face
@@ -40,6 +41,7 @@ CHECKED_SHARE = 0.05
 FMR = 1e-3
 N_RANDOM = 200
 BATCH = 32
+SMALL_FACE_PX = 40
 FIGURES = tuple(Quality.__dataclass_fields__)
 
 
@@ -278,6 +280,22 @@ def report(name: str, photos: PhotoSet, quality: np.ndarray) -> None:
         print(f"  gate {gate} refuses {shares}: FNMR {pairs.fnmr(passes)}")
 
 
+def report_sizes(undamaged: PhotoSet, extra: PhotoSet) -> None:
+    """Print how often faces of few pixels miss the undamaged photographs of their person."""
+    threshold, _ = undamaged.threshold()
+    by_size: dict[int, list[tuple[int, int]]] = {}
+    for vector, person, quality in zip(extra.vectors, extra.person, extra.qualities, strict=True):
+        if quality.face_px < SMALL_FACE_PX:
+            mates = np.flatnonzero((undamaged.person == person) & (undamaged.vectors @ vector < 1 - 1e-6))
+            missed = int((undamaged.vectors[mates] @ vector < threshold).sum())
+            by_size.setdefault(round(quality.face_px), []).append((missed, len(mates)))
+    print(f"faces of few pixels against undamaged photographs, threshold {threshold:.4f}:")
+    for size, found in sorted(by_size.items()):
+        rates = [missed / total for missed, total in found]
+        pooled = Rate(*map(sum, zip(*found, strict=True)))
+        print(f"  {size} px: FNMR {100 * np.mean(rates):.1f} % over {len(rates)} people, pooled {pooled}")
+
+
 def main() -> None:
     """Collect, fit and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -312,6 +330,8 @@ def main() -> None:
     told = ", ".join(f"{kind} {n}" for kind, n in zip(KINDS, lost, strict=True))
     print(f"damaged {len(chosen)} of {len(person)}; no face found any more: {told}")
     print(f"measuring one face: {collector.cost_ms(whole.rows, detections):.2f} ms (median of 200)")
+
+    report_sizes(undamaged, extra)
 
     fold = {one.name: one.fold for one in read_people(given.lfw / "people.txt")}
     folds = np.array([fold[name] for name in names])
