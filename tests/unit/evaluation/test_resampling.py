@@ -101,6 +101,17 @@ def test_trials_given_one_by_one_are_the_same(seed):
     assert (interval.value, interval.lower, interval.upper) == pytest.approx((complete.value, complete.lower, complete.upper))
 
 
+def test_trials_of_one_and_of_two_people_together():
+    rng = np.random.default_rng(9)
+    one, other = rng.integers(0, 5, 60), rng.integers(0, 5, 60)
+    assert (one == other).any()
+    outcomes = rng.random(60) < np.where(one == other, 0.9, 0.2)
+    interval = identity_bootstrap(outcomes, one, other, n_replicates=150, seed=3)
+    trials = list(zip(outcomes.tolist(), one.tolist(), other.tolist(), [1.0] * 60, strict=True))
+    ends = np.nanquantile(naive_replicates(trials, 5, 150, seed=3), [0.025, 0.975])
+    assert (interval.lower, interval.upper) == pytest.approx(tuple(ends))
+
+
 def test_one_person_a_trial_is_the_ordinary_bootstrap():
     rng = np.random.default_rng(2)
     outcomes = rng.random(400) < 0.2
