@@ -51,7 +51,7 @@ def show(context: typer.Context, name: Name, as_json: options.AsJson = False) ->
     write_line(f"threshold    {point.threshold:.4f}")
     write_line(f"evidence     {evidence}, {point.n_person_pairs:,} {'strangers' if point.n_templates else 'pairs of people'}")
     if point.n_templates is not None:
-        write_line(f"holds up to  {point.n_templates:,} templates, fused by {point.fusion}")
+        write_line(f"holds up to  {point.n_templates:,} templates (measured with fusion {point.fusion})")
     write_line(f"measured on  {printable(point.source)} ({point.data_digest[:12]}…) at {point.created_at:%Y-%m-%d %H:%M} UTC")
     if point.is_in_sample:
         write_line("in sample    its rates were reported on the photographs that set it; others may give other rates")

@@ -18,8 +18,8 @@ from facesearch.core.face import Box
 from facesearch.core.identity import checked_label
 from facesearch.core.template import Template
 
-BEST_OF = "best"
-"""Fusion rule of a person's templates by which the score is that of the most similar one."""
+ONE_TEMPLATE = "single"
+"""Stands for a fusion rule where every person had one template: what was measured then holds for any rule."""
 
 
 class PointKind(StrEnum):
@@ -42,7 +42,7 @@ class SavedPoint:
         n_non_mated: Comparisons of different people (``fmr``) or searches of strangers (``fpir``) behind it.
         n_person_pairs: Different pairs of people among those comparisons; for ``fpir`` the number of strangers.
         n_templates: Templates searched, for ``fpir``; None for ``fmr``.
-        fusion: How the templates of a person make one score, for ``fpir``.
+        fusion: How the templates of a person made one score, for ``fpir``; ``ONE_TEMPLATE`` where nobody had several.
         data_digest: SHA-256 of the data it was measured on.
         source: That data in words.
         is_in_sample: Whether it was set on the very data that its rates are reported on.
@@ -75,19 +75,19 @@ class SavedPoint:
         if self.n_non_mated < 0 or self.n_person_pairs < 0:
             raise InputError(f"counts cannot be negative: {self.n_non_mated} comparisons, {self.n_person_pairs} pairs of people")
 
-    def decision_point(self, n_templates: int | None = None, *, fusion: str = BEST_OF) -> OperatingPoint:
+    def decision_point(self, n_comparisons: int | None = None, *, fusion: str = ONE_TEMPLATE) -> OperatingPoint:
         """Return what an answer is decided at.
 
-        The FMR of a point set for searches is the union bound's, ``rate / n_templates``. A search of more templates than it was
-        measured with, or by another fusion rule, may let more strangers pass: it is then not supported.
+        The FMR of a point set for searches is the union bound's, ``rate / n_templates``. A search that gives strangers more
+        chances than it was measured with, or by another fusion rule, may let more of them pass: it is then not supported.
 
         Args:
-            n_templates: Templates searched; None for 1:1.
+            n_comparisons: Chances that a stranger has in the search (``Fusion.n_comparisons``); None for 1:1.
             fusion: How the templates of a person make one score in that search.
         """
         fmr = self.rate / (self.n_templates or 1)
         is_supported = self.n_templates is None or (
-            n_templates is not None and n_templates <= self.n_templates and fusion == self.fusion
+            n_comparisons is not None and n_comparisons <= self.n_templates and self.fusion in (fusion, ONE_TEMPLATE)
         )
         point = OperatingPoint(self.threshold, fmr, self.embedder_id, self.n_non_mated, is_supported)
         return replace(point, name=self.name, is_in_sample=self.is_in_sample)

@@ -83,7 +83,7 @@ class Identify:
         if saved is None:
             point = self.operating_point(asked, fixed, result.n_comparisons)
         else:
-            point = saved.decision_point(result.n_templates, fusion=self._search.fusion)
+            point = saved.decision_point(result.n_comparisons, fusion=self._search.fusion)
             asked = saved.rate if saved.kind is PointKind.FPIR else None
         return tuple(
             Identification(face.detection, _without(candidates, gone, said, k), point, asked, result.n_templates, len(gone))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from facesearch.core.errors import IncompatibleTemplatesError, InputError, OperatingPointError
 from facesearch.core.identity import checked_label
 from facesearch.core.protocols import IdentityStore
-from facesearch.core.records import BEST_OF, PointKind, SavedPoint
+from facesearch.core.records import ONE_TEMPLATE, PointKind, SavedPoint
 
 if TYPE_CHECKING:
     from facesearch.evaluation.all_pairs import AllPairsPoint
@@ -148,7 +148,7 @@ def fmr_points(name: str, points: Iterable[AllPairsPoint], measured: Measured) -
 
 
 def fpir_points(
-    name: str, points: Iterable[OpenSetPoint], measured: Measured, *, n_templates: int, fusion: str = BEST_OF
+    name: str, points: Iterable[OpenSetPoint], measured: Measured, *, n_templates: int, fusion: str = ONE_TEMPLATE
 ) -> tuple[SavedPoint, ...]:
     """Return the points of an open-set search that their evidence supports, named by ``point_name``.
 
@@ -157,7 +157,7 @@ def fpir_points(
         points: Of one gallery.
         measured: Where they come from.
         n_templates: Templates of that gallery.
-        fusion: How the templates of a person made one score.
+        fusion: How the templates of a person made one score, where somebody had several.
 
     Raises:
         InputError: None is supported; says how far the evidence reaches.
@@ -193,7 +193,7 @@ def _saved(
         n_non_mated=evidence.n_comparisons,
         n_person_pairs=evidence.n_person_pairs or 0,
         n_templates=n_templates,
-        fusion=BEST_OF,
+        fusion=ONE_TEMPLATE,
         data_digest=measured.data_digest,
         source=measured.source,
         is_in_sample=measured.is_in_sample,

@@ -65,6 +65,12 @@ def test_a_saved_fpir_holds_up_to_its_gallery(world):
     assert (answer.threshold, answer.fpir_supported) == (0.5, False)
 
 
+def test_a_point_of_one_photograph_a_person_holds_for_any_fusion_rule(world):
+    world.faces.save_points([replace(FPIR, fusion="single")])
+    (answer,) = world.faces.identify(world.networks.portrait("near.jpg", 0, 0.6, 1), operating_point="door")
+    assert answer.fpir_supported
+
+
 def test_another_fusion_rule_is_not_supported(world):
     world.faces.save_points([replace(FPIR, fusion="best")])
     (answer,) = world.faces.identify(world.networks.portrait("near.jpg", 0, 0.6, 1), operating_point="door")
