@@ -124,9 +124,9 @@ def gallery_of(half: Half, enrolled: np.ndarray, kind: str) -> tuple[np.ndarray,
         return half.vectors[half.first[enrolled]], len(enrolled)
     inside = np.isin(half.person, enrolled)
     if kind == "best":
-        return half.vectors[inside], Fusion.BEST.n_comparisons(int(inside.sum()), len(enrolled))
-    fused = [fused_vector(half.vectors[half.person == person]) for person in enrolled]
-    return np.stack(fused), Fusion.MEAN.n_comparisons(int(inside.sum()), len(enrolled))
+        return half.vectors[inside], int(inside.sum())
+    people = [half.vectors[half.person == person] for person in enrolled]
+    return np.stack([fused_vector(own) for own in people]), Fusion.MEAN.n_comparisons(map(len, people))
 
 
 def ratio(directions: list[np.ndarray], asked: float) -> tuple[float, float, float]:

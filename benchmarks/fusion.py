@@ -41,14 +41,14 @@ class Trial:
         owners: int ``(P,)``, the column of each probe's person.
         weights: float ``(P,)``, adding up to 1, every person the same.
         strangers: float ``(S,)``, highest score of each stranger.
-        n_templates: Templates in the gallery.
+        template_counts: Templates of each person in the gallery.
     """
 
     mated: np.ndarray
     owners: np.ndarray
     weights: np.ndarray
     strangers: np.ndarray
-    n_templates: int
+    template_counts: tuple[int, ...]
 
     def threshold(self) -> float:
         """Return the threshold of which ``FPIR`` of the strangers stay above."""
@@ -98,7 +98,7 @@ def trials(data: LfwTemplates, half: int, n_gallery: int, seed: int) -> dict[Fus
                 [fused_vector(data.vectors[rows], [weight(data, row) for row in rows] if weighted else None) for rows in gallery]
             )
             scores = [part @ fused.T for part in (mated, strangers)]
-        found[rule] = Trial(scores[0], owner, weights, scores[1].max(axis=1), len(everyone))
+        found[rule] = Trial(scores[0], owner, weights, scores[1].max(axis=1), tuple(map(len, gallery)))
     return found
 
 
@@ -108,9 +108,9 @@ def line(rule: Fusion, fitted: Sequence[Trial], held: Sequence[Trial], points: O
     pairs = list(zip(held, thresholds, strict=True))
     fnir_fitted = float(np.mean([one.fnir(threshold) for one, threshold in zip(fitted, thresholds, strict=True)]))
     fnir = float(np.mean([one.fnir(threshold) for one, threshold in pairs]))
-    by_templates = float(np.mean([one.fpir(points.at_fpir(FPIR, one.n_templates).threshold) for one in held]))
+    by_templates = float(np.mean([one.fpir(points.at_fpir(FPIR, sum(one.template_counts)).threshold) for one in held]))
     by_people = float(np.mean([one.fpir(points.at_fpir(FPIR, one.mated.shape[1]).threshold) for one in held]))
-    n_counted = [rule.n_comparisons(one.n_templates, one.mated.shape[1]) for one in held]
+    n_counted = [rule.n_comparisons(one.template_counts) for one in held]
     shipped = float(np.mean([one.fpir(points.at_fpir(FPIR, n).threshold) for one, n in zip(held, n_counted, strict=True)]))
     n_strangers = len(held[0].strangers)
     cells = (

@@ -47,12 +47,18 @@ class Fusion(StrEnum):
     MEAN = "mean"
     QUALITY = "quality"
 
-    def n_comparisons(self, n_templates: int, n_identities: int) -> int:
-        """Return how many chances a stranger has in a search: each template for ``BEST``, ``FUSED_CHANCES`` a person at most else.
+    @property
+    def most_chances(self) -> int | None:
+        """How many of a person's templates count as chances of a stranger at most; None for ``BEST``: all do."""
+        return None if self is Fusion.BEST else FUSED_CHANCES
+
+    def n_comparisons(self, template_counts: Iterable[int]) -> int:
+        """Return how many chances a stranger has against people with so many templates each.
 
         It is the number that the union bound of ``OperatingPoints.at_fpir`` is taken over.
         """
-        return n_templates if self is Fusion.BEST else min(n_templates, FUSED_CHANCES * n_identities)
+        most = self.most_chances
+        return sum(count if most is None else min(count, most) for count in template_counts)
 
 
 DEFAULT_FUSION = Fusion.MEAN

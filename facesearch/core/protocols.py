@@ -183,8 +183,13 @@ class GalleryIndex(Protocol):
         """Return the templates of some identities, in no particular order; unknown identities have none."""
         ...
 
-    def count(self, among: Ids[int] | None = None) -> int:
-        """Return the number of templates that a search of these identities looks at; of all for None."""
+    def count(self, among: Ids[int] | None = None, *, most_each: int | None = None) -> int:
+        """Return the number of templates that a search of these identities looks at; of all for None.
+
+        Args:
+            among: Only these identity ids.
+            most_each: Count at most so many of each identity; None counts all.
+        """
         ...
 
     def purge(self) -> None:

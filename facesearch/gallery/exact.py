@@ -146,12 +146,10 @@ class ExactIndex:
         with self._lock.reading:
             return self._table.batch_of(identity_ids)
 
-    def count(self, among: Ids[int] | None = None) -> int:
-        """Return the number of templates, all or those of some identities."""
-        if among is None:
-            return len(self._table)
+    def count(self, among: Ids[int] | None = None, *, most_each: int | None = None) -> int:
+        """Return the number of templates, all or those of some identities, at most ``most_each`` of each identity."""
         with self._lock.reading:
-            return len(self._table.rows_of(among))
+            return self._table.count(among, most_each)
 
     def purge(self) -> None:
         """Forget removed templates for good: rows freed were overwritten when they were freed, their places go now."""

@@ -47,6 +47,7 @@ class TemplateTable:
         self._row_of: dict[int, int] = {}
         self._free: list[int] = []
         self._by_owner: tuple[Rows, Rows] | None = None
+        self._capped: dict[int, int] = {}
 
     @classmethod
     def of_columns(cls, embedder_id: str, ids: Rows, owners: Rows, vectors: Vectors) -> TemplateTable:
@@ -157,18 +158,34 @@ class TemplateTable:
         kept = np.flatnonzero(ids != FREE)
         return TemplateTable.of_columns(self.embedder_id, ids[kept], owners[kept], vectors[kept])
 
-    def rows_of(self, identity_ids: Collection[int]) -> Rows:
-        """Return the rows of identities, ascending."""
+    def _sorted_owners(self) -> tuple[Rows, Rows]:
+        """Return all rows in use by identity, and the identity of each; made anew after a change."""
         if self._by_owner is None:
             order = np.argsort(self._owners[: self._n_rows], kind="stable")
             self._by_owner = (order, self._owners[order])
-        order, owners = self._by_owner
+            self._capped = {}
+        return self._by_owner
+
+    def rows_of(self, identity_ids: Collection[int]) -> Rows:
+        """Return the rows of identities, ascending."""
+        order, owners = self._sorted_owners()
         wanted = np.unique(np.fromiter(identity_ids, np.int64, len(identity_ids)))
         wanted = wanted[wanted != FREE]
         firsts, ends = np.searchsorted(owners, wanted, "left"), np.searchsorted(owners, wanted, "right")
         counts = ends - firsts
         offsets = np.repeat(firsts - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts) if len(counts) else counts
         return np.sort(order[offsets + np.arange(len(offsets))])
+
+    def count(self, identity_ids: Collection[int] | None, most_each: int | None) -> int:
+        """Return the number of templates of identities (of all for None), at most so many of each."""
+        if most_each is None:
+            return len(self) if identity_ids is None else len(self.rows_of(identity_ids))
+        if identity_ids is not None:
+            return _capped_count(np.sort(self._owners[self.rows_of(identity_ids)]), most_each)
+        owners = self._sorted_owners()[1]
+        if most_each not in self._capped:  # kept until something changes: every search asks
+            self._capped[most_each] = _capped_count(owners[np.searchsorted(owners, FREE, "right") :], most_each)
+        return self._capped[most_each]
 
     def batch_of(self, identity_ids: Collection[int]) -> TemplateBatch:
         """Return the templates of identities, in the order of their rows; unknown identities have none."""
@@ -254,3 +271,10 @@ class TemplateTable:
         vectors = np.zeros((new, self.dim), dtype=np.float32)
         ids[:capacity], owners[:capacity], vectors[:capacity] = self._ids, self._owners, self._vectors
         self._ids, self._owners, self._vectors = ids, owners, vectors
+
+
+def _capped_count(sorted_owners: Rows, most_each: int) -> int:
+    """Return how many entries there are, at most so many of each value."""
+    starts = np.flatnonzero(np.diff(sorted_owners, prepend=FREE))
+    counts = np.diff(np.append(starts, len(sorted_owners)))
+    return int(np.minimum(counts, most_each).sum())

@@ -111,7 +111,7 @@ class GallerySearch:
             neighbours = self._neighbours(reader, index, probes, k, among)
             people = reader.identities_by_id({near.identity_id for row in neighbours for near in row})
             n_templates = index.count(among)
-            n_comparisons = self._n_comparisons(reader, name, n_templates, among)
+            n_comparisons = index.count(among, most_each=self._fusion.most_chances)
         if any(near.identity_id not in people for row in neighbours for near in row):
             return None  # another thread moved the index past this transaction's revision: look again
         rows = tuple(
@@ -122,11 +122,6 @@ class GallerySearch:
             for row in neighbours
         )
         return SearchResult(rows, n_templates, n_comparisons)
-
-    def _n_comparisons(self, reader: StoreReader, name: str, n_templates: int, among: set[int] | None) -> int:
-        if self._fused is None:
-            return n_templates
-        return self._fusion.n_comparisons(n_templates, len(among) if among is not None else reader.counts(name)[0])
 
     def _neighbours(
         self, reader: StoreReader, index: GalleryIndex, probes: Sequence[Template], k: int, among: set[int] | None

@@ -97,7 +97,7 @@ class Verify:
                 "enroll a photograph of the person again (facesearch enroll)",
                 embedder_id=face.template.embedder_id,
             )
-        n_comparisons = self._fusion.n_comparisons(len(usable), 1)
+        n_comparisons = self._fusion.n_comparisons([len(usable)])
         return Verification(
             score=fused_score(face.template, usable, self._fusion),
             operating_point=self._point(fmr, saved, n_comparisons),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -366,3 +367,20 @@ def test_the_templates_of_people_are_handed_out(index: GalleryIndex, batch: Temp
     for key, owner, vector in zip(found.template_ids.tolist(), found.identity_ids.tolist(), found.vectors, strict=True):
         assert expected[key] == (owner, vector.tobytes())
     assert len(index.templates_of([])) == 0
+
+
+@pytest.mark.parametrize("most_each", [1, 2, 3, None])
+def test_templates_are_counted_up_to_so_many_of_each_person(
+    index: GalleryIndex, batch: TemplateBatch, most_each: int | None
+) -> None:
+    owners = batch.identity_ids.tolist()
+    for step, removed in enumerate((None, int(batch.template_ids[0]), int(batch.template_ids[1]))):
+        if removed is not None:
+            index.remove([removed], revision=8 + step)
+            owners.pop(0)
+        some = {owners[0], owners[-1], 10**9}
+        for among in (None, some):
+            counts = Counter(owner for owner in owners if among is None or owner in among)
+            assert len(counts) >= 1
+            expected = sum(min(count, most_each or count) for count in counts.values())
+            assert index.count(among, most_each=most_each) == expected

@@ -64,9 +64,10 @@ def test_weight_grows_with_size_and_confidence_and_never_vanishes():
 
 
 def test_what_counts_as_a_comparison():
-    assert Fusion.BEST.n_comparisons(1000, 10) == 1000
-    assert Fusion.MEAN.n_comparisons(1000, 10) == Fusion.QUALITY.n_comparisons(1000, 10) == FUSED_CHANCES * 10
-    assert Fusion.MEAN.n_comparisons(12, 10) == 12
+    counts = [1, 2, 3, 4, 100]
+    assert Fusion.BEST.n_comparisons(counts) == 110
+    assert Fusion.MEAN.n_comparisons(counts) == Fusion.QUALITY.n_comparisons(counts) == 1 + 2 + 3 * FUSED_CHANCES
+    assert Fusion.MEAN.n_comparisons([]) == 0
 
 
 def test_many_people_are_fused_as_one_by_one():
