@@ -67,7 +67,7 @@ def known_people(embedded: EmbeddedPhotographs, labels: Mapping[Path, str]) -> t
     n_copies = 0
     for path, digest in zip(embedded.paths, embedded.digests, strict=True):
         label = labels[path]
-        if digest and label in owners[digest]:
+        if label in owners[digest]:
             n_copies += 1
             continue
         if digest:
