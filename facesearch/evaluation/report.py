@@ -190,7 +190,7 @@ def _table(table: Table) -> Iterator[str]:
 
 def _cells(tag: str, values: Sequence[object], numeric: Sequence[bool]) -> str:
     return "".join(
-        f"<{tag}{' class=number' if right else ''}>{escaped(_cell(value))}</{tag}>"
+        f"<{tag}{' class=number' if right else ''}>{escaped(_cell(value)).replace(' %', '&nbsp;%')}</{tag}>"
         for value, right in zip(values, numeric, strict=True)
     )
 

@@ -140,24 +140,25 @@ class TemplateCache:
         record = _encoded(stamp, outcome)
         try:
             written = os.pwrite(self._file, record, self._end)
-            if written != len(record):
-                raise OSError(f"{written} of {len(record)} bytes written")
         except OSError as exc:
-            self._stop_writing(exc)
+            self._stop_writing(exc.strerror or str(exc))
+            return
+        if written != len(record):
+            self._stop_writing(f"{written} of {len(record)} bytes written")
             return
         self._note(stamp, outcome.digest, self._end)
         self._end += len(record)
 
-    def _stop_writing(self, exc: OSError) -> None:
+    def _stop_writing(self, reason: str) -> None:
         self._is_writer = False
-        logger.warning("templates cannot be kept in %s (%s): an interrupted run starts anew", self.path, exc.strerror or exc)
+        logger.warning("templates cannot be kept in %s (%s): an interrupted run starts anew", self.path, reason)
 
     def _open(self) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as exc:
-            self._stop_writing(exc)
+            self._stop_writing(exc.strerror or str(exc))
             return
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -167,7 +168,7 @@ class TemplateCache:
         try:
             self._scan()
         except OSError as exc:
-            self._stop_writing(exc)
+            self._stop_writing(exc.strerror or str(exc))
 
     def _scan(self) -> None:
         """Note where the records lie, and cut off what an interrupted write left behind the last sound one."""
