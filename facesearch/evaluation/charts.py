@@ -79,14 +79,14 @@ class Series:
         x: Finite numbers, ``(N,)``.
         y: As many; NaN breaks the line.
         tone: Its colour, by meaning.
-        style: A line, a broken line, the area under a line, or dots.
+        style: A line, a broken line, a thin line such as an interval, the area under a line, or dots.
     """
 
     name: str
     x: ArrayLike
     y: ArrayLike
     tone: Tone = "first"
-    style: Literal["line", "dashed", "area", "dots"] = "line"
+    style: Literal["line", "dashed", "thin", "area", "dots"] = "line"
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ color:var(--warn)}
 .chart .mark-label{font-size:10.5px;fill:var(--ink)}
 .chart .line{fill:none;stroke-width:2.2;stroke-linejoin:round}
 .chart .dashed{stroke-dasharray:6 4}
+.chart .thin{stroke-width:1.2;opacity:.65}
 .chart .area{fill-opacity:.28;stroke-width:1.4}
 .mated{--tone:var(--mated)}.non-mated{--tone:var(--non-mated)}.first{--tone:var(--first)}.second{--tone:var(--second)}
 .third{--tone:var(--third)}.muted{--tone:var(--muted)}

@@ -18,6 +18,7 @@ from facesearch.evaluation.intervals import WeightedRate, percent
 from facesearch.evaluation.one_to_many import OpenSetPoint, cmc, fnir_at_fpir
 from facesearch.evaluation.searches import SearchTrials
 from facesearch.service.evaluate_groups import GroupRates, groups_of_people
+from facesearch.service.evaluate_quality import QualityCurve, quality_curve
 from facesearch.service.evaluation_data import KnownPeople, OpenSetSearch, open_set_search
 from facesearch.service.evaluation_intervals import Interval, RateIntervals, all_pairs_intervals, weighted_intervals
 from facesearch.service.faces import FaceChoice
@@ -123,6 +124,7 @@ class PeopleEvaluation:
         open_set: The open-set search, or None where people are too few.
         groups: Rates of each group at the common thresholds.
         warnings: What a reader must know.
+        quality: What refusing photographs of low quality gains, or None where no quality was measured or too little can be said.
     """
 
     known: KnownPeople
@@ -133,6 +135,7 @@ class PeopleEvaluation:
     open_set: OpenSet | None
     groups: tuple[GroupRates, ...]
     warnings: tuple[str, ...]
+    quality: QualityCurve | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Return the figures as plain values; rates in [0, 1]."""
@@ -157,6 +160,7 @@ class PeopleEvaluation:
                 "pooled": [point.as_dict() for point in self.pooled],
             },
             "open_set": None if self.open_set is None else self.open_set.as_dict(),
+            "error_versus_reject": None if self.quality is None else self.quality.as_dict(),
             "groups": [group.as_dict() for group in self.groups],
             "warnings": list(self.warnings),
         }
@@ -214,5 +218,11 @@ def evaluate_people(known: KnownPeople, options: EvaluationOptions, *, warnings:
         groups, unstated = groups_of_people(known, options.attributes, points)
         if unstated:
             said.append(f"{unstated} of {len(known)} photographs have no {options.attributes.column}: they are in no group")
+    quality = None
+    if known.qualities:
+        try:
+            quality = quality_curve(known, pairs)
+        except InputError as exc:
+            said.append(f"no error-versus-reject curve: {exc.message}")
     pooled = pairs.at_fmrs(options.fmrs, weighted=False)
-    return PeopleEvaluation(known, pairs, points, intervals, pooled, open_set, groups, tuple(said))
+    return PeopleEvaluation(known, pairs, points, intervals, pooled, open_set, groups, tuple(said), quality)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from facesearch.core.arrays import Vectors
 from facesearch.core.errors import InputError
+from facesearch.core.quality import Quality
 from facesearch.evaluation.searches import SearchTrials
 from facesearch.service.photographs import EmbeddedPhotographs
 
@@ -33,11 +34,13 @@ class KnownPeople:
         paths: Photographs by path.
         labels: The person of each.
         vectors: float32 ``(N, D)``; a row of NaN is a failure to acquire.
+        qualities: How usable each face is, None for a failure to acquire; empty where no quality was measured.
     """
 
     paths: tuple[Path, ...]
     labels: NDArray[np.str_]
     vectors: Vectors
+    qualities: tuple[Quality | None, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of photographs."""
@@ -46,7 +49,8 @@ class KnownPeople:
     def some(self, chosen: NDArray[np.bool_]) -> KnownPeople:
         """Return some of the photographs, by a bool ``(N,)``."""
         paths = tuple(path for path, is_chosen in zip(self.paths, chosen.tolist(), strict=True) if is_chosen)
-        return KnownPeople(paths, self.labels[chosen], self.vectors[chosen])
+        qualities = tuple(one for one, is_chosen in zip(self.qualities, chosen.tolist(), strict=False) if is_chosen)
+        return KnownPeople(paths, self.labels[chosen], self.vectors[chosen], qualities)
 
 
 def known_people(embedded: EmbeddedPhotographs, labels: Mapping[Path, str]) -> tuple[KnownPeople, tuple[str, ...]]:
@@ -83,11 +87,12 @@ def known_people(embedded: EmbeddedPhotographs, labels: Mapping[Path, str]) -> t
             f"{' and '.join(path.as_posix() for path in torn[0])}"
         )
     vectors = np.full((len(kept), embedded.vectors.shape[1]), np.nan, dtype=np.float32)
-    for row, path in enumerate(kept):
-        place = embedded.rows.get(path)
+    places = [embedded.rows.get(path) for path in kept]
+    for row, place in enumerate(places):
         if place is not None:
             vectors[row] = embedded.vectors[place]
-    return KnownPeople(tuple(kept), np.array([labels[path] for path in kept]), vectors), tuple(warnings)
+    qualities = tuple(None if place is None else embedded.qualities[place] for place in places) if embedded.qualities else ()
+    return KnownPeople(tuple(kept), np.array([labels[path] for path in kept]), vectors, qualities), tuple(warnings)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

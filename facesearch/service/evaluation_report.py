@@ -19,7 +19,7 @@ from facesearch.service.evaluate_lfw import LfwEvaluation
 from facesearch.service.evaluate_pairs import PairsEvaluation
 from facesearch.service.evaluate_people import PeopleEvaluation
 from facesearch.service.photographs import AcquisitionFailure, EmbeddedPhotographs
-from facesearch.service.report_charts import all_pairs_charts, open_set_charts, rate_text, trials_charts
+from facesearch.service.report_charts import all_pairs_charts, open_set_charts, quality_chart, rate_text, trials_charts
 
 FaceJpeg = Callable[[Path, Detection], bytes | None]
 """Cuts a face out of a photograph and encodes it; None where the photograph cannot be read any more."""
@@ -146,6 +146,7 @@ def _people_sections(people: PeopleEvaluation, embedded: EmbeddedPhotographs, ro
     )
     sections = [Section("All pairs (1:1)", text, all_pairs_charts(people), tables)]
     sections += _open_set(people)
+    sections += _quality(people)
     sections += _groups(people.groups)
     for found, (title, said) in zip((pairs.worst_false_matches, pairs.worst_false_non_matches), _WORST, strict=True):
         paths = people.known.paths
@@ -175,6 +176,22 @@ def _open_set(people: PeopleEvaluation) -> list[Section]:
     )
     tables = (Table(columns, rows), Table(("rank", "right person among the first"), ranks, "Whatever the score"))
     return [Section("Open-set search (1:N)", text, open_set_charts(people.open_set.trials, people.open_set.points), tables)]
+
+
+def _quality(people: PeopleEvaluation) -> list[Section]:
+    quality = people.quality
+    if quality is None:
+        return []
+    rows = tuple((one.name, str(one.refused), str(one.fnmr), _interval(one.interval)) for one in (*quality.listed, *quality.gates))
+    point = quality.point
+    text = (
+        f"What is missed at FMR {rate_text(point.fmr)} (threshold {point.threshold:.4f}, set on all photographs) when those of "
+        f"lowest quality are refused, every person weighing the same. {quality.n_photographs:,} photographs with a face; "
+        f"{quality.n_without_face:,} without one are refused by that already and in none of these comparisons."
+    )
+    note = "95 % intervals by resampling people. A gate refuses by each of its limits, not by the score that orders the curve."
+    table = Table(("refused", "photographs refused", "FNMR of the rest", "95 % interval"), rows, note=note)
+    return [Section("Refusing photographs of low quality", text, (quality_chart(quality),), (table,))]
 
 
 def _bound(point: OpenSetPoint) -> str:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from facesearch.core.arrays import Vectors
 from facesearch.core.errors import ImageDecodeError, ImageTooLargeError
 from facesearch.core.face import Detection
+from facesearch.core.quality import Quality
 from facesearch.service.faces import FaceChoice, checked_face_choice
 from facesearch.service.pipeline import FacePipeline, Streamed
 from facesearch.service.template_cache import CachedOutcome, FileStamp, TemplateCache, file_digest
@@ -62,6 +63,7 @@ class EmbeddedPhotographs:
         failures: The others, by path.
         seconds: How long it took, cached photographs included.
         n_cached: Photographs that were known before.
+        qualities: How usable each face is, as ``detections``; empty where the pipeline measures no quality.
     """
 
     embedder_id: str
@@ -73,6 +75,7 @@ class EmbeddedPhotographs:
     failures: tuple[AcquisitionFailure, ...]
     seconds: float
     n_cached: int
+    qualities: tuple[Quality, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of photographs, failures included."""
@@ -193,6 +196,7 @@ class EmbedPhotographs:
     ) -> EmbeddedPhotographs:
         acquired = [place for place, one in enumerate(outcomes) if one.vector is not None]
         vectors = [one.vector for one in outcomes if one.vector is not None]
+        qualities = tuple(one.quality for one in outcomes if one.quality is not None)
         matrix: Vectors = np.stack(vectors) if vectors else np.zeros((0, 1), dtype=np.float32)
         matrix.setflags(write=False)
         return EmbeddedPhotographs(
@@ -209,6 +213,7 @@ class EmbedPhotographs:
             ),
             seconds=seconds,
             n_cached=n_cached,
+            qualities=qualities if len(qualities) == len(vectors) else (),
         )
 
 
@@ -218,7 +223,7 @@ _NOT_KEPT = frozenset({VANISHED, ImageDecodeError.code, ImageTooLargeError.code}
 def _outcome(streamed: Streamed[tuple[int, FileStamp | None]], file: Path) -> CachedOutcome:
     if streamed.face is not None:
         face = streamed.face
-        return CachedOutcome(face.image.digest, face.detection, face.template.vector)
+        return CachedOutcome(face.image.digest, face.detection, face.template.vector, quality=face.quality)
     if streamed.error is None:
         raise ValueError("a streamed photograph has a face or an error")
     if streamed.error.code == ImageDecodeError.code and not file.exists():

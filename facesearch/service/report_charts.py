@@ -1,4 +1,4 @@
-"""The charts of a report: score histograms, both errors over the threshold, DET, and FNIR over FPIR.
+"""The charts of a report: score histograms, both errors over the threshold, DET, FNIR over FPIR, and error-versus-reject.
 
 It lays out what was measured and computes no rate of its own.
 """
@@ -11,13 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.evaluation.charts import Axis, Chart, Mark, Series, histogram_series
+from facesearch.evaluation.charts import Axis, Chart, Mark, Series, Tone, histogram_series
 from facesearch.evaluation.histogram import ScoreHistogram
 from facesearch.evaluation.one_to_many import OpenSetPoint, open_set_curve
 from facesearch.evaluation.one_to_one import error_curve
 from facesearch.evaluation.searches import SearchTrials
 from facesearch.evaluation.trials import VerificationTrials
 from facesearch.service.evaluate_people import PeopleEvaluation
+from facesearch.service.evaluate_quality import QualityCurve
 
 N_BINS = 128
 """Bars of a histogram of scores."""
@@ -99,6 +100,41 @@ def open_set_charts(trials: SearchTrials, points: Sequence[OpenSetPoint]) -> tup
     names = ("right person first", "strangers")
     best = _histograms(heights[0], heights[1], marks, title="Best score of a search", names=names, is_wide=False)
     return trade, best
+
+
+def quality_chart(quality: QualityCurve) -> Chart:
+    """Return the FNMR over the share of photographs refused, with what the gates leave."""
+    x = [100 * one.refused.value for one in quality.curve]
+    y = [100 * one.fnmr.by_person for one in quality.curve]
+    gates = [(100 * one.refused.value, 100 * one.fnmr.value) for one in quality.gates]
+    ends = [100 * one.interval[1] for one in quality.listed if one.interval is not None]
+    series = [
+        Series("nothing refused", [0.0, x[-1]], [y[0], y[0]], "muted", "dashed"),
+        Series("lowest quality refused first", x, y, "first"),
+        *_intervals([(100 * one.refused.value, one.interval) for one in quality.listed], "first"),
+    ]
+    if gates:
+        name = " and ".join(one.name for one in quality.gates)
+        series.append(Series(name, [place for place, _ in gates], [height for _, height in gates], "second", "dots"))
+    axes = (
+        Axis("photographs refused, %", 0.0, max([1.0, x[-1], *(place for place, _ in gates)])),
+        Axis("FNMR, %", 0.0, max([*y, *ends, *(height for _, height in gates), 0.01]) * 1.08),
+    )
+    note = (
+        "The threshold stays where it is while photographs go. The closer to the broken line, the less the quality says about "
+        "errors; upright lines are 95 % intervals."
+    )
+    return Chart("Error-versus-reject", *axes, tuple(series), note=note, is_wide=True)
+
+
+def _intervals(placed: Sequence[tuple[float, tuple[float, float] | None]], tone: Tone) -> tuple[Series, ...]:
+    """Return intervals of shares as upright lines in percent, one series without a name; none where there is no interval."""
+    known = [(x, *interval) for x, interval in placed if interval is not None]
+    if not known:
+        return ()
+    xs = np.repeat([x for x, _, _ in known], 3)
+    ys = np.array([(100 * low, 100 * high, np.nan) for _, low, high in known]).ravel()
+    return (Series("", xs, ys, tone, "thin"),)
 
 
 def _coarse(held: ScoreHistogram) -> Floats:

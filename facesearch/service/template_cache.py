@@ -13,20 +13,23 @@ import os
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
 from facesearch.core.arrays import Vectors
 from facesearch.core.errors import InputError, TemplateFormatError
 from facesearch.core.face import Detection
+from facesearch.core.quality import Quality
 from facesearch.core.template import Template
 
 logger = logging.getLogger("facesearch")
 
-MAGIC = b"facesearch-templates-1\n"
+MAGIC = b"facesearch-templates-2\n"
+"""Form of the records; the first one had no quality."""
 MAX_RECORD_BYTES = 2**20
 """Largest record believed: a longer one is a damaged length."""
 
@@ -69,6 +72,7 @@ class CachedOutcome:
         vector: float32 ``(D,)``, its template, or None.
         code: The stable code of the error where there is no face, else empty.
         message: A sentence for a person; empty where there is a face.
+        quality: How usable the face is, or None where it was not measured.
     """
 
     digest: str
@@ -76,14 +80,16 @@ class CachedOutcome:
     vector: Vectors | None = None
     code: str = ""
     message: str = ""
+    quality: Quality | None = None
 
 
 class TemplateCache:
     """Outcomes of photographs under one recipe, in one append-only file.
 
-    The file's name comes from the recipe (embedder, detector, choice of face), so other settings never see these templates. A
-    photograph is found again by path, size and time of change, or under another name by its bytes. One process writes at a time:
-    while another one does, this one reads only. Vectors stay on disk until asked for.
+    The file's name comes from the recipe (embedder, detector, choice of face) and from the form of the records, so other settings,
+    and releases with another form, never see these templates. A photograph is found again by path, size and time of change, or
+    under another name by its bytes. One process writes at a time: while another one does, this one reads only. Vectors stay on disk
+    until asked for.
 
     Args:
         folder: Made when needed.
@@ -92,7 +98,7 @@ class TemplateCache:
 
     def __init__(self, folder: Path, recipe: Mapping[str, object]) -> None:
         description = json.dumps(recipe, sort_keys=True, allow_nan=False).encode()
-        self.path = folder / f"templates-{hashlib.sha256(description).hexdigest()[:16]}.bin"
+        self.path = folder / f"templates-{hashlib.sha256(MAGIC + description).hexdigest()[:16]}.bin"
         self._header = MAGIC + struct.pack("<I", len(description)) + description
         self._file: int | None = None
         self._is_writer = False
@@ -235,12 +241,14 @@ def file_digest(path: Path) -> str:
 
 
 def _encoded(stamp: FileStamp, outcome: CachedOutcome) -> bytes:
-    head = {"path": stamp.path, "n_bytes": stamp.n_bytes, "mtime_ns": stamp.mtime_ns, "digest": outcome.digest}
+    head: dict[str, object] = {"path": stamp.path, "n_bytes": stamp.n_bytes, "mtime_ns": stamp.mtime_ns, "digest": outcome.digest}
     numbers = b""
     if outcome.detection is not None and outcome.vector is not None:
         face = outcome.detection
         row = np.concatenate([face.box, face.landmarks.ravel(), [face.score]]).astype("<f8")
         numbers = row.tobytes() + outcome.vector.astype("<f4").tobytes()
+        # By name, so that a record of a release that measures other figures is told from one of this release.
+        head |= {"quality": None if outcome.quality is None else asdict(outcome.quality)}
     else:
         head |= {"code": outcome.code, "message": outcome.message}
     # Undecodable bytes of a file's name are lone surrogates, which only JSON's escapes can carry.
@@ -249,7 +257,7 @@ def _encoded(stamp: FileStamp, outcome: CachedOutcome) -> bytes:
     return _FRAME.pack(len(body), zlib.crc32(body)) + body
 
 
-def _decoded_head(body: bytes) -> tuple[dict[str, str], bytes]:
+def _decoded_head(body: bytes) -> tuple[dict[str, Any], bytes]:
     (length,) = _BODY.unpack_from(body)
     head = json.loads(body[_BODY.size : _BODY.size + length])
     return head, body[_BODY.size + length :]
@@ -263,4 +271,5 @@ def _decoded(body: bytes) -> CachedOutcome:
     vector = np.frombuffer(numbers, "<f4", offset=face.nbytes).astype(np.float32)
     box = (float(face[0]), float(face[1]), float(face[2]), float(face[3]))
     detection = Detection(box, face[4:14].reshape(5, 2).astype(np.float32), float(face[14]))
-    return CachedOutcome(head["digest"], detection, Template(vector, "cached").vector)
+    quality = None if head["quality"] is None else Quality(**head["quality"])
+    return CachedOutcome(head["digest"], detection, Template(vector, "cached").vector, quality=quality)
