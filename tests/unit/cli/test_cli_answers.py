@@ -133,9 +133,7 @@ EXCHANGE_JSON = {"file": "x.fsc", "collection": "default", "n_identities": 1, "n
 
 DOCUMENTED = {
     ("detect", "a.jpg"): {
-        "photos": [
-            {"photo": "a.jpg", "width": 80, "height": 100, "faces": [{**FACE_JSON, "quality": QUALITY_JSON}], "error": None}
-        ]
+        "photos": [{"photo": "a.jpg", "width": 80, "height": 100, "faces": [{**FACE_JSON, "quality": QUALITY_JSON}], "error": None}]
     },
     ("verify", "a.jpg", "b.jpg"): {
         "photo": "a.jpg",
