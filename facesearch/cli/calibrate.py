@@ -5,6 +5,7 @@ It sets no threshold: see ``evaluate … --save``.
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ import typer
 
 from facesearch.cli import options
 from facesearch.cli.output import printable, progress, write_json, write_line, write_note, write_table
+from facesearch.cli.report_file import check_report, write_report
 from facesearch.cli.session import session_of
 from facesearch.cli.shapes import calibration_outcome_shape, calibration_shape
 from facesearch.core.errors import InputError
@@ -33,11 +35,17 @@ def calibrate(
     ] = 0.5,
     show: Annotated[bool, typer.Option("--show", help="Only show what is stored.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Delete the calibration of the embedder in use.")] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write an HTML report with the reliability diagram.")
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Fit what scores are worth as evidence, so that verify can give a probability and a log-likelihood ratio."""
     if sum((folder is not None, enrolled, show, remove)) != 1:
         raise InputError("calibrate takes a folder of labelled photographs, or one of --enrolled, --show and --remove")
+    if report is not None and (show or remove):
+        raise InputError("--report is of a calibration being made: --show and --remove make none")
+    check_report(report)
     session = session_of(context)
     with session.service() as service:
         if show:
@@ -47,7 +55,16 @@ def calibrate(
         else:
             with progress("photographs") as advance:
                 outcome = service.calibrate(folder, method=method, prior=prior, on_progress=advance)
+            if report is not None:
+                write_report(_report_text(outcome), report)
             _write_outcome(outcome, as_json=as_json)
+
+
+def _report_text(outcome: CalibrationOutcome) -> str:
+    from facesearch.evaluation.report import render_report
+    from facesearch.service.calibration_report import calibration_report
+
+    return render_report(calibration_report(outcome, when=datetime.now().astimezone()))
 
 
 def _write_stored(found: tuple[Calibration, ...], *, as_json: bool) -> None:

@@ -13,8 +13,9 @@ import typer
 
 from facesearch.cli import options
 from facesearch.cli.output import printable, progress, write_json, write_line, write_note, write_table
+from facesearch.cli.report_file import check_report, write_report
 from facesearch.cli.session import session_of
-from facesearch.core.errors import FileWriteError, InputError
+from facesearch.core.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +84,7 @@ def lfw(
     """
     from facesearch.service.evaluate_lfw import people_file_of
 
-    _check_report(report)
+    check_report(report)
     session = session_of(context)
     _check_name(save)
     chosen = _options(fmr, "central", (by, attributes), trained_on, cache)
@@ -126,7 +127,7 @@ def folder(
     as_json: options.AsJson = False,
 ) -> None:
     """Measure your own photographs: every one with every other, and an open-set search of people with two or more."""
-    _check_report(report)
+    check_report(report)
     session = session_of(context)
     _check_name(save)
     chosen = _options(fmr, face, (by, attributes), trained_on, cache)
@@ -159,7 +160,7 @@ def pairs(
     as_json: options.AsJson = False,
 ) -> None:
     """Measure a list of pairs of photographs, each of one person or of two."""
-    _check_report(report)
+    check_report(report)
     session = session_of(context)
     chosen = _options(fmr, face, (by, attributes), trained_on, cache)
     measuring = session.library.evaluation(session.settings)
@@ -209,16 +210,6 @@ def _rates(texts: Sequence[str]) -> tuple[float, ...]:
     return tuple(rates)
 
 
-def _check_report(report: Path | None) -> None:
-    """Refuse a report that could not be written before minutes of work, not after."""
-    if report is None:
-        return
-    if report.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"{report}: a report is an .html file; figures for programs come with --json")
-    if not report.absolute().parent.is_dir():
-        raise InputError(f"{report}: there is no folder {report.parent}")
-
-
 def _check_name(save: str | None) -> None:
     """Refuse a name that points could not be saved under before minutes of work, not after."""
     if save is not None:
@@ -230,13 +221,7 @@ def _check_name(save: str | None) -> None:
 def _write_report(measuring: Evaluation, result: Measured, source: Path, report: Path | None) -> None:
     if report is None:
         return
-    text = measuring.report(result, source, when=datetime.now().astimezone())
-    try:
-        # Undecodable bytes of file names are escaped by the report, but a label may hold lone surrogates too.
-        report.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as exc:
-        raise FileWriteError(f"{report} cannot be written: {exc.strerror or exc}", path=str(report)) from exc
-    write_note(f"report: {printable(report)}")
+    write_report(measuring.report(result, source, when=datetime.now().astimezone()), report)
 
 
 def _write_embedded(embedded: EmbeddedPhotographs) -> None:

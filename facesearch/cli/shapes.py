@@ -134,7 +134,13 @@ def calibration_outcome_shape(outcome: CalibrationOutcome) -> Shape:
                 "n_mated": one.check.n_mated,
                 "n_non_mated": one.check.n_non_mated,
                 "reliability": [
-                    {"stated": bin_.stated, "observed": bin_.observed, "n_mated": bin_.n_mated, "n_non_mated": bin_.n_non_mated}
+                    {
+                        "stated": bin_.stated,
+                        "observed": bin_.observed,
+                        "observed_interval": None if bin_.interval is None else list(bin_.interval),
+                        "n_mated": bin_.n_mated,
+                        "n_non_mated": bin_.n_non_mated,
+                    }
                     for bin_ in one.bins
                 ],
             }

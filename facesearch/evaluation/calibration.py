@@ -32,12 +32,14 @@ class ReliabilityBin:
         observed: Share of the same person, both kinds weighted to the calibration's prior.
         n_mated: Comparisons of the same person in the bin.
         n_non_mated: Comparisons of different people in the bin.
+        interval: 95 % interval of ``observed``, or None where it was not measured; see ``reliability_intervals``.
     """
 
     stated: float
     observed: float
     n_mated: int
     n_non_mated: int
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

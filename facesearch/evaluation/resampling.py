@@ -257,16 +257,16 @@ def _multiplicities(n_people: int, n_replicates: int, seed: int, n_each: int) ->
         yield generator.multinomial(n_people, chances, size=size).astype(np.float64)
 
 
-def _replicates(sums: PairSums, n_replicates: int, seed: int) -> Floats:
-    """Return the rates of all replicates, ``(R, T)``; NaN where a draw left no trial."""
+def replicated_rates(sums: PairSums, n_replicates: int = DEFAULT_REPLICATES, seed: int = 0) -> Floats:
+    """Return the rates of all replicates, ``(R, T)``; NaN where a draw left no trial. One seed draws the same of as many people."""
     if n_replicates < 100:
         raise InputError(f"an interval needs at least 100 replicates, not {n_replicates}")
     n_each = max(1, CHUNK_NUMBERS // max(sums.one.size, sums.n_people))
     return np.concatenate([_rates(sums, drawn) for drawn in _multiplicities(sums.n_people, n_replicates, seed, n_each)])
 
 
-def _ends(replicates: Floats, confidence: float) -> Floats:
-    """Return the percentiles of replicates, ``(2, T)``."""
+def replicate_ends(replicates: Floats, confidence: float = 0.95) -> Floats:
+    """Return the percentiles of replicates, ``(2, T)``; raises InputError where too many draws left no comparison."""
     if not 0.0 < confidence < 1.0:
         raise InputError(f"confidence must lie in (0, 1), not {confidence}")
     kept = replicates[~np.isnan(replicates).any(axis=1)]
@@ -296,7 +296,7 @@ def bootstrap_intervals(
         InputError: A number out of range, or so few people that many draws leave no comparison.
     """
     values = _rates(sums, np.ones((1, sums.n_people)))[0]
-    lower, upper = _ends(_replicates(sums, n_replicates, seed), confidence)
+    lower, upper = replicate_ends(replicated_rates(sums, n_replicates, seed), confidence)
     n_units = np.unique(sums.one).size if sums.is_within else sums.n_people // 2
     intervals = []
     for value, low, high in zip(values.tolist(), lower.tolist(), upper.tolist(), strict=True):
@@ -326,8 +326,8 @@ def bootstrap_differences(
         )
     everybody = np.ones((1, first.n_people))
     values = (_rates(first, everybody) - _rates(second, everybody))[0]
-    gaps = _replicates(first, n_replicates, seed) - _replicates(second, n_replicates, seed)
-    lower, upper = _ends(gaps, confidence)
+    gaps = replicated_rates(first, n_replicates, seed) - replicated_rates(second, n_replicates, seed)
+    lower, upper = replicate_ends(gaps, confidence)
     return tuple(
         BootstrapInterval(value, min(low, value), max(high, value), confidence, n_replicates, first.n_people, low == high)
         for value, low, high in zip(values.tolist(), lower.tolist(), upper.tolist(), strict=True)

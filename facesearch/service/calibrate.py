@@ -21,8 +21,8 @@ from facesearch.evaluation.calibration import (
     ReliabilityBin,
     check_calibration,
     fit_calibration,
-    reliability,
 )
+from facesearch.evaluation.reliability import reliability_intervals
 from facesearch.service.evaluation_data import known_people
 from facesearch.service.faces import FaceChoice
 from facesearch.service.photograph_lists import read_folder
@@ -38,7 +38,7 @@ class HeldOutCheck:
 
     Attributes:
         check: Its cost in bits.
-        bins: Stated against observed probabilities.
+        bins: Stated against observed probabilities, with intervals where people are enough.
     """
 
     check: CalibrationCheck
@@ -152,10 +152,11 @@ class Calibrate:
         is_first = half[np.searchsorted(people, owners)]
         held_out, warnings = [], list(data.warnings)
         try:
-            halves = [all_pairs(vectors[chosen], owners[chosen]) for chosen in (is_first, ~is_first)]
-            for fit_on, check_on in (halves, halves[::-1]):
+            halves = [(all_pairs(vectors[chosen], owners[chosen]), chosen) for chosen in (is_first, ~is_first)]
+            for (fit_on, _), (check_on, chosen) in (halves, halves[::-1]):
                 trial = fitted(fit_on)
-                held_out.append(HeldOutCheck(check_calibration(trial, check_on), reliability(trial, check_on)))
+                bins = reliability_intervals(trial, check_on, vectors[chosen], owners[chosen])
+                held_out.append(HeldOutCheck(check_calibration(trial, check_on), bins))
         except InputError as exc:
             held_out = []
             warnings.append(f"not checked on people left out, half of them are too few: {exc.message}")

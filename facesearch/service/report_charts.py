@@ -111,7 +111,7 @@ def quality_chart(quality: QualityCurve) -> Chart:
     series = [
         Series("nothing refused", [0.0, x[-1]], [y[0], y[0]], "muted", "dashed"),
         Series("lowest quality refused first", x, y, "first"),
-        *_intervals([(100 * one.refused.value, one.interval) for one in quality.listed], "first"),
+        *interval_lines([(100 * one.refused.value, one.interval) for one in quality.listed], "first", scale=100.0),
     ]
     if gates:
         name = " and ".join(one.name for one in quality.gates)
@@ -127,13 +127,21 @@ def quality_chart(quality: QualityCurve) -> Chart:
     return Chart("Error-versus-reject", *axes, tuple(series), note=note, is_wide=True)
 
 
-def _intervals(placed: Sequence[tuple[float, tuple[float, float] | None]], tone: Tone) -> tuple[Series, ...]:
-    """Return intervals of shares as upright lines in percent, one series without a name; none where there is no interval."""
+def interval_lines(
+    placed: Sequence[tuple[float, tuple[float, float] | None]], tone: Tone, *, scale: float = 1.0
+) -> tuple[Series, ...]:
+    """Return intervals as upright lines: one series without a name, or none where there is no interval.
+
+    Args:
+        placed: Where each stands, and its ends or None.
+        tone: Their colour.
+        scale: What the ends are multiplied by, 100 for percent.
+    """
     known = [(x, *interval) for x, interval in placed if interval is not None]
     if not known:
         return ()
     xs = np.repeat([x for x, _, _ in known], 3)
-    ys = np.array([(100 * low, 100 * high, np.nan) for _, low, high in known]).ravel()
+    ys = np.array([(scale * low, scale * high, np.nan) for _, low, high in known]).ravel()
     return (Series("", xs, ys, tone, "thin"),)
 
 
