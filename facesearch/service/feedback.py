@@ -6,15 +6,17 @@ easier: "is this person" only takes back an earlier "not this person" for the sa
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from facesearch.core.errors import IncompatibleTemplatesError
-from facesearch.core.face import box_iou
+from facesearch.core.face import Box, box_iou
 from facesearch.core.fusion import DEFAULT_FUSION, Fusion, fused_score
+from facesearch.core.identity import EnrolledTemplate
 from facesearch.core.protocols import IdentityStore, StoreReader
 from facesearch.core.records import Feedback, FeedbackKind, NewFeedback
-from facesearch.core.template import compare
+from facesearch.core.template import Template, compare
 from facesearch.service.pipeline import ProbeFace
 
 SAME_FACE_IOU = 0.5
@@ -51,9 +53,20 @@ class Objections:
 
 def is_same_face(said: NewFeedback, face: ProbeFace) -> bool:
     """Return whether feedback was about this face: the same place of the same photograph, or a near-identical template."""
-    if said.image_digest == face.image.digest:
-        return box_iou(said.box, face.detection.box) >= SAME_FACE_IOU
-    return compare(said.template, face.template) >= SAME_PHOTOGRAPH_SCORE
+    return _is_about(said, face.image.digest, face.detection.box, face.template)
+
+
+def said_of(enrolled: Sequence[EnrolledTemplate], said: Iterable[Feedback]) -> tuple[Feedback, ...]:
+    """Return the feedback that is about one of these enrolled faces, whomever it names."""
+    faces = [(one.provenance.image_digest, one.provenance.detection.box, one.template) for one in enrolled]
+    return tuple(one for one in said if any(_is_about(one.said, *face) for face in faces))
+
+
+def _is_about(said: NewFeedback, image_digest: str, box: Box, template: Template) -> bool:
+    if said.image_digest == image_digest:
+        return box_iou(said.box, box) >= SAME_FACE_IOU
+    is_comparable = said.template.embedder_id == template.embedder_id
+    return is_comparable and compare(said.template, template) >= SAME_PHOTOGRAPH_SCORE
 
 
 def objections(reader: StoreReader, collection: str, embedder_id: str) -> Objections:

@@ -10,6 +10,7 @@ import logging
 import shutil
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -136,13 +137,22 @@ class GalleryIndexes:
     def purge(self, name: str) -> None:
         """Catch up, forget removed vectors for good, and write the snapshot without them.
 
+        Snapshots of other embedders cannot be written anew here and are deleted: their indexes are built from the database again.
+
         Raises:
-            FileWriteError: The snapshot cannot be written: the old one may still hold the vectors.
+            FileWriteError: A snapshot cannot be written or deleted: it may still hold the vectors.
         """
+        index: GalleryIndex | None = None
         with self._store.reading() as reader:
-            collection, index = self.synced(reader, name)
-        index.purge()
-        if self._folder is not None:
+            collection = reader.collection(name)
+            with suppress(IncompatibleTemplatesError):  # nothing of this embedder is enrolled
+                _, index = self.synced(reader, name)
+        if index is not None:
+            index.purge()
+        if self._folder is None:
+            return
+        self._delete_snapshots(collection, kept=None if index is None else self._place(collection))
+        if index is not None:
             slot = self._slot(collection)
             with slot.lock:
                 index.save(self._place(collection))
@@ -156,9 +166,14 @@ class GalleryIndexes:
         """
         with self._guard:
             self._slots.pop(collection.uid, None)
+        self._delete_snapshots(collection)
+
+    def _delete_snapshots(self, collection: Collection, *, kept: Path | None = None) -> None:
         if self._folder is None:
             return
         for snapshot in self._folder.glob(f"{collection.uid}-*"):
+            if snapshot == kept:
+                continue
             try:
                 shutil.rmtree(snapshot)
             except OSError as exc:
@@ -242,6 +257,7 @@ class GalleryIndexes:
             return self._built(reader, collection)
         changes = reader.changes_since(collection.name, index.revision)
         if changes is None:
+            slot.saved_revision = None  # somebody may have been erased in the history that is gone
             return self._built(reader, collection)
         self._apply(reader, index, changes, collection.revision)
         if any(change.kind is ChangeKind.ERASE for change in changes):

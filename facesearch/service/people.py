@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from facesearch.core.errors import InputError
 from facesearch.core.identity import Collection, EnrolledTemplate, Identity, KeptPicture, checked_label, checked_tags
 from facesearch.core.protocols import IdentityStore
+from facesearch.service.feedback import said_of
 from facesearch.service.gallery import GalleryIndexes, collection_or_none
 
 
@@ -128,16 +129,24 @@ class People:
         """Delete a person with all templates and pictures; return how many templates went.
 
         The rows are overwritten in the database's files. With ``erase`` every index and snapshot forgets the vectors too, which may
-        take as long as building the index; without it they lie unreachable in a snapshot until it is written anew.
+        take as long as building the index, and what was said of the person's photographs goes, whomever it was said of; without it
+        the vectors lie unreachable in a snapshot until it is written anew.
 
         Raises:
             UnknownIdentityError: The label is not enrolled.
+            StoreError: The person is deleted, but the database's files could not be overwritten; see ``IdentityStore.scrub``.
         """
         with self._store.writing() as writer:
-            removed = writer.remove_identity(writer.identity(collection, checked_label(label)).identity_id, erase=erase)
-        self._store.scrub()
-        if erase:
-            self._indexes.purge(collection)
+            identity_id = writer.identity(collection, checked_label(label)).identity_id
+            if erase:
+                for one in said_of(writer.templates_of(identity_id), writer.feedback(collection)):
+                    writer.remove_feedback(one.feedback_id)
+            removed = writer.remove_identity(identity_id, erase=erase)
+        try:
+            self._store.scrub()
+        finally:  # the person is gone: no second call could do what is left undone here
+            if erase:
+                self._indexes.purge(collection)
         return len(removed)
 
     def collections(self) -> tuple[CollectionSummary, ...]:
@@ -165,5 +174,7 @@ class People:
         with self._store.writing() as writer:
             collection = writer.collection(name)
             writer.remove_collection(name)
-        self._store.scrub()
-        self._indexes.forget(collection)
+        try:
+            self._store.scrub()
+        finally:  # nobody could name the snapshots later
+            self._indexes.forget(collection)

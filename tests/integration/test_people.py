@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from facesearch.core.errors import InputError, LabelTakenError, UnknownCollectionError, UnknownIdentityError
-from tests.world import World, person_vector
+from facesearch.core.errors import InputError, LabelTakenError, StoreError, UnknownCollectionError, UnknownIdentityError
+from tests.world import FakeNetworks, World, person_vector
 
 
 @pytest.fixture
@@ -129,6 +132,64 @@ def test_another_process_does_not_bring_erased_vectors_back(tmp_path: Path, kind
     first.faces.close()
     other.faces.close()  # has something to save: it never wrote a snapshot itself
     assert holding(tmp_path, person_vector(3, 0.9).astype("<f4").tobytes()) == []
+
+
+def test_what_was_said_of_an_erased_person_s_photograph_goes_too(world: World, tmp_path: Path):
+    enroll(world, "Eve", 1)
+    enroll(world, "Ada", 0)
+    photo, other = world.networks.portrait("mistaken", 0, 0.9, photo=5), world.networks.portrait("other", 2, 0.9, photo=6)
+    world.faces.reject(photo, "Eve", raise_threshold=True)
+    kept = world.faces.reject(other, "Eve")
+    world.faces.enroll(photo, "Ada")
+    needle = person_vector(0, 0.9, 5).astype("<f4").tobytes()
+    assert holding(tmp_path, needle) != []
+    world.faces.remove("Ada", erase=True)
+    assert [one.feedback_id for one in world.faces.feedback()] == [kept.feedback_id]
+    world.faces.close()
+    assert holding(tmp_path, needle) == []
+
+
+@contextmanager
+def somebody_reading(world: World):
+    """Keep the database from being scrubbed; the store does not wait long for it."""
+    world.store._busy_timeout_s = 0.2
+    with closing(sqlite3.connect(world.folder / "gallery.db", isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        connection.execute("SELECT count(*) FROM templates").fetchall()
+        yield
+
+
+@pytest.mark.parametrize("what", ["person", "collection"])
+def test_snapshots_forget_also_where_the_database_cannot_be_scrubbed(tmp_path: Path, what: str):
+    world = World(tmp_path)
+    for person in range(3):
+        enroll(world, f"person {person}", person)
+    world.faces.close()
+    needle = person_vector(1, 0.9).astype("<f4").tobytes()
+    assert any(name.startswith("index") for name in holding(tmp_path, needle))
+    world = World(tmp_path, networks=world.networks)
+    faces = world.faces
+    remove = partial(faces.remove, "person 1", erase=True) if what == "person" else partial(faces.remove_collection, "default")
+    with somebody_reading(world), pytest.raises(StoreError, match="scrub again"):
+        remove()
+    assert not any(name.startswith("index") for name in holding(tmp_path, needle))
+    world.close()
+
+
+def test_erasing_reaches_the_snapshots_of_other_embedders(tmp_path: Path):
+    world = World(tmp_path)
+    for person in range(3):
+        enroll(world, f"person {person}", person)
+    world.faces.close()
+    needle = person_vector(1, 0.9).astype("<f4").tobytes()
+    assert any(name.startswith("index") for name in holding(tmp_path, needle))
+    other = World(tmp_path, networks=FakeNetworks("fake@111111111111"))
+    assert other.faces.remove("person 1", erase=True) == 1
+    other.close()
+    assert holding(tmp_path, needle) == []
+    again = World(tmp_path, networks=world.networks)
+    assert again.faces.identify(world.networks.portrait("probe", 2))[0].label == "person 2"
+    again.close()
 
 
 def test_without_erase_the_rows_are_gone_all_the_same(world: World, tmp_path: Path):
