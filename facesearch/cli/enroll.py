@@ -17,6 +17,7 @@ from facesearch.cli.output import printable, progress, write_json, write_line, w
 from facesearch.cli.session import Session, session_of
 from facesearch.cli.shapes import enrollment_shape, outcome_shape
 from facesearch.core.errors import DuplicateTemplateError, EnrollmentError, FileWriteError, InputError
+from facesearch.core.paths import is_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +64,7 @@ def enroll(
     if label is None:
         if tags or new or roi:
             raise InputError("--tag, --new and --roi are for one photograph; a folder's tags stand in its CSV")
-        if not Path(source).is_dir():
+        if not is_folder(source):
             raise InputError(f"{source} is no folder; one photograph needs a label: facesearch enroll PHOTO LABEL")
         _check_report(report)
         outcomes = _enroll_folder(
@@ -73,7 +74,7 @@ def enroll(
         return
     if labels_csv is not None or report is not None:
         raise InputError("--labels-csv and --report are for a folder: leave LABEL out")
-    if Path(source).is_dir():
+    if is_folder(source):
         raise InputError(f"{source} is a folder: its subfolders are the labels, so leave LABEL out")
     with session.service() as service:
         done = service.enroll(
@@ -184,7 +185,7 @@ def _check_report(report: Path | None) -> None:
         return
     if report.suffix.lower() not in (".json", ".csv"):
         raise InputError(f"{report}: a report is a .json or .csv file")
-    if not report.absolute().parent.is_dir():
+    if not is_folder(report.absolute().parent):
         raise InputError(f"{report}: there is no folder {report.parent}")
 
 

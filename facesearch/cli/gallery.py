@@ -15,6 +15,7 @@ from facesearch.cli import options
 from facesearch.cli.output import confirm, printable, write_json, write_line, write_table
 from facesearch.cli.session import Session, session_of
 from facesearch.core.errors import InputError
+from facesearch.core.paths import is_there
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +94,7 @@ class _Doctor:
 
 
 def _examine(session: Session, proposals: Path | None, *, yes: bool, as_json: bool) -> None:
-    if proposals is not None and proposals.exists():
+    if proposals is not None and is_there(proposals):
         confirm(f"Replace {proposals}?", yes=yes)
     with _Doctor(session) as gallery_doctor:
         checkup = gallery_doctor.examine(session.collection)

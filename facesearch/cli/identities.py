@@ -15,6 +15,7 @@ from facesearch.cli.output import box_text, confirm, printable, write_json, writ
 from facesearch.cli.session import session_of
 from facesearch.cli.shapes import identity_shape, template_shape
 from facesearch.core.errors import InputError
+from facesearch.core.paths import is_there
 
 app = typer.Typer(help="Look after who is enrolled.")
 
@@ -151,7 +152,7 @@ def export_collection(
     as_json: options.AsJson = False,
 ) -> None:
     """Write the collection to one portable file."""
-    if file.exists():
+    if is_there(file):
         confirm(f"Replace {file}?", yes=yes)
     with session_of(context).service() as service:
         summary = service.export_collection(file)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from facesearch.core.errors import EnrollmentError, FaceSearchError, InputError, ProtocolFileError
 from facesearch.core.identity import Keep
+from facesearch.core.paths import is_folder
 from facesearch.service.enroll import Enroll, EnrollmentChecks, FaceToEnroll
 from facesearch.service.faces import FaceChoice
 from facesearch.service.pipeline import FacePipeline, PictureMaker, Streamed
@@ -89,8 +90,8 @@ def labelled_files(folder: str | os.PathLike[str], *, labels_csv: str | os.PathL
         ProtocolFileError: The CSV lacks a column, names a file outside the folder, or is no UTF-8 text.
     """
     root = Path(folder)
-    if not root.is_dir():
-        raise InputError(f"{root} is no folder", path=str(root))
+    if not is_folder(root):
+        raise InputError(f"{root} is no folder that can be looked at", path=str(root))
     files = tuple(_from_csv(root, Path(labels_csv)) if labels_csv is not None else _from_folders(root))
     if not files:
         raise InputError(
@@ -130,6 +131,8 @@ def _from_row(root: Path, file: Path, line: int, row: dict[str, str | None]) -> 
     name, label = row["file"], row["label"]
     if not name or label is None:
         raise ProtocolFileError(f"{file}, line {line}: file or label is missing", path=str(file), line=line)
+    if "\0" in name:
+        raise ProtocolFileError(f"{file}, line {line}: {name!r} is no file name", path=str(file), line=line)
     path = root / name
     if not path.resolve().is_relative_to(root.resolve()):
         raise ProtocolFileError(f"{file}, line {line}: {name} lies outside {root}", path=str(file), line=line)

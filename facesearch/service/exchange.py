@@ -12,7 +12,7 @@ import json
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -95,7 +95,8 @@ class Exchange:
         except OSError as exc:
             raise FileWriteError(f"{target} cannot be written: {exc.strerror}", path=str(target)) from exc
         finally:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):  # where it could not be made, it cannot be removed either
+                partial.unlink(missing_ok=True)
         return summary
 
     def restore(self, file: str | os.PathLike[str], *, collection: str | None = None) -> ExchangeSummary:

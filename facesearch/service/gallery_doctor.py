@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from itertools import count
-from pathlib import Path
 
 import numpy as np
 
 from facesearch.core.decision import OperatingPoints
 from facesearch.core.errors import InputError, LabelTakenError
 from facesearch.core.identity import MAX_LABEL_CHARS, EnrolledTemplate, Identity, Provenance
+from facesearch.core.paths import is_there
 from facesearch.core.protocols import IdentityStore, StoreReader, StoreWriter
 from facesearch.core.quality import Quality
 from facesearch.core.template import TemplateBatch
@@ -139,7 +139,7 @@ class GalleryDoctor:
         with self._store.reading() as reader:
             reader.collection(collection)
         if backup is not None:
-            if Path(backup).exists():
+            if is_there(backup):
                 raise InputError(f"{backup} exists already: name another file for the export", path=str(backup))
             self._exchange.export(backup, collection=collection)
         merged: dict[int, int] = {}

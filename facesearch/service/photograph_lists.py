@@ -257,6 +257,8 @@ def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, s
                 n_rows += 1
                 if None in row:
                     raise _wrong(path, rows.line_num, "has more cells than columns")
+                if any("\0" in cell for cell in row.values()):
+                    raise _wrong(path, rows.line_num, "has a NUL character")
                 yield rows.line_num, row
     except OSError as exc:
         raise ProtocolFileError(f"{path} cannot be read: {exc.strerror or exc}", path=str(path)) from exc

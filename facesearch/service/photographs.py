@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from facesearch.core.arrays import Vectors
 from facesearch.core.errors import ImageDecodeError, ImageTooLargeError
 from facesearch.core.face import Detection
+from facesearch.core.paths import is_there
 from facesearch.core.quality import Quality
 from facesearch.service.faces import FaceChoice, checked_face_choice
 from facesearch.service.pipeline import FacePipeline, Streamed
@@ -226,6 +227,6 @@ def _outcome(streamed: Streamed[tuple[int, FileStamp | None]], file: Path) -> Ca
         return CachedOutcome(face.image.digest, face.detection, face.template.vector, quality=face.quality)
     if streamed.error is None:
         raise ValueError("a streamed photograph has a face or an error")
-    if streamed.error.code == ImageDecodeError.code and not file.exists():
+    if streamed.error.code == ImageDecodeError.code and not is_there(file):
         return CachedOutcome("", code=VANISHED, message=f"{file} was listed and is not there any more")
     return CachedOutcome(file_digest(file), code=streamed.error.code, message=streamed.error.message)

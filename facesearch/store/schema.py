@@ -44,9 +44,11 @@ def current(url: str) -> str | None:
     """
     parsed = parsed_url(url)
     path = sqlite_file(parsed)
-    if path is not None and not path.exists():
-        return None
     where = location_of(parsed)
+    with database_errors(where):
+        is_absent = path is not None and not path.exists()
+    if is_absent:
+        return None
     engine = make_engine(parsed, busy_timeout_s=DEFAULT_BUSY_TIMEOUT_S)
     try:
         with open_transaction(engine, where, is_writing=False, busy_timeout_s=DEFAULT_BUSY_TIMEOUT_S) as connection:
@@ -96,7 +98,9 @@ def check(url: str) -> None:
     parsed = parsed_url(url)
     where = location_of(parsed)
     path = sqlite_file(parsed)
-    if path is not None and not path.exists():
+    with database_errors(where):
+        is_absent = path is not None and not path.exists()
+    if is_absent:
         raise SchemaVersionError(_absent(where), found=None, expected=HEAD_REVISION)
     engine = make_engine(parsed, busy_timeout_s=DEFAULT_BUSY_TIMEOUT_S)
     try:

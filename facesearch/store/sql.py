@@ -22,6 +22,7 @@ from facesearch.store.engine import (
     parsed_url,
     sqlite_file,
 )
+from facesearch.store.faults import database_errors
 from facesearch.store.reader import SqlReader
 from facesearch.store.schema import found_revision, require_current, upgrade
 from facesearch.store.session import Session
@@ -138,7 +139,9 @@ class SqlStore:
             return self._engine
 
     def _opened(self) -> Engine:
-        if self._create and self.path is not None and not self.path.exists():
+        with database_errors(self._where):
+            is_absent = self.path is not None and not self.path.exists()
+        if self._create and is_absent:
             upgrade(self._url, busy_timeout_s=self._busy_timeout_s)
         engine = make_engine(self._parsed, busy_timeout_s=self._busy_timeout_s)
         try:

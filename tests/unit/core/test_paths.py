@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import pytest
+
+from facesearch.core.paths import is_folder, is_there
+
+
+def test_what_is_there(tmp_path):
+    file = tmp_path / "a"
+    file.touch()
+    assert (is_there(file), is_folder(file)) == (True, False)
+    assert (is_there(str(tmp_path)), is_folder(tmp_path)) == (True, True)
+    assert (is_there(tmp_path / "b"), is_folder(tmp_path / "b")) == (False, False)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_a_path_that_cannot_be_looked_at_is_not_there(tmp_path, name):
+    assert (is_there(tmp_path / name), is_folder(tmp_path / name)) == (False, False)
