@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from facesearch.core.decision import OperatingPoints
+from facesearch.core.decision import OperatingPoints, stricter
 from facesearch.core.errors import (
     DuplicatePersonError,
     DuplicateTemplateError,
@@ -24,6 +24,7 @@ from facesearch.core.face import box_iou
 from facesearch.core.identity import EnrolledTemplate, Identity, KeptPicture, NewFace, Provenance, checked_label, checked_tags
 from facesearch.core.protocols import GalleryIndex, IdentityStore, StoreWriter
 from facesearch.core.quality import QualityGate
+from facesearch.service.feedback import objections
 from facesearch.service.gallery import GalleryIndexes
 from facesearch.service.pipeline import ProbeFace
 
@@ -162,7 +163,7 @@ class Enroll:
             raise LabelTakenError(f"label {label!r} exists in collection {collection!r}; leave out 'new' to add a photograph")
         if person is not None and not checks.allow_mismatch:
             self._refuse_mismatch(writer, one.face, person)
-        double = self._double(writer, index, one.face, person)
+        double = self._double(writer, index, one.face, collection, person)
         if double is not None and not checks.allow_duplicate:
             raise DuplicatePersonError(
                 f"{one.face.image.name}: the face for {label!r} is that of {double.label!r} already enrolled in {collection!r}; "
@@ -204,11 +205,15 @@ class Enroll:
                 threshold=threshold,
             )
 
-    def _double(self, writer: StoreWriter, index: GalleryIndex, face: ProbeFace, person: Identity | None) -> Identity | None:
+    def _double(
+        self, writer: StoreWriter, index: GalleryIndex, face: ProbeFace, collection: str, person: Identity | None
+    ) -> Identity | None:
+        """Return whose else the face could be taken for, as feedback allows, or None."""
         threshold = self._points.at_fpir(self._duplicate_fpir, len(index)).threshold
-        own = person.identity_id if person is not None else None
-        for near in index.search(face.template, 2):
-            if near.identity_id != own and near.score >= threshold:
+        said = objections(writer, collection, face.template.embedder_id)
+        ruled_out = said.rejected(face) | ({person.identity_id} if person is not None else set())
+        for near in index.search(face.template, 1 + len(ruled_out)):
+            if near.identity_id not in ruled_out and near.score >= stricter(threshold, said.floor(near.identity_id)):
                 return writer.identities_by_id([near.identity_id]).get(near.identity_id)
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from facesearch.core.decision import Reason
-from facesearch.core.errors import UnknownCollectionError, UnknownFeedbackError, UnknownIdentityError
+from facesearch.core.errors import DuplicatePersonError, UnknownCollectionError, UnknownFeedbackError, UnknownIdentityError
 from facesearch.core.fusion import Fusion
 from facesearch.core.records import FeedbackKind
 from tests.world import World, face_at, person_vector
@@ -54,6 +54,16 @@ def test_the_photograph_saved_again_is_still_rejected(world):
     again = world.networks.portrait("saved-again.png", 0, 0.8, 5)  # other bytes, the same vector
     assert world.networks.photos[photo].digest != world.networks.photos[again].digest
     assert answer(world, again).label is None
+
+
+def test_a_rejected_pair_does_not_return_as_a_duplicate_person(world):
+    twin = world.networks.portrait("twin.jpg", 0, 0.8, 5)
+    with pytest.raises(DuplicatePersonError, match="Ada"):
+        world.faces.enroll(twin, "Twin")
+    world.faces.reject(twin, "Ada")
+    assert world.faces.enroll(twin, "Twin").possible_duplicate is None
+    with pytest.raises(DuplicatePersonError, match="Ada"):
+        world.faces.enroll(world.networks.portrait("other.jpg", 0, 0.8, 6), "Other")
 
 
 def test_another_face_of_the_same_photograph_is_not_rejected(world):
