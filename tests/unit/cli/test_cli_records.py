@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -82,3 +83,25 @@ def test_feedback_says_what_it_changed(cli, service):
     service.answers["reject"] = said(floor=None)
     assert "needed" not in cli("feedback", "not-this-person", "a.jpg", "Ada").out
     assert EMBEDDER not in cli("feedback", "list").out
+
+
+def test_calibrate_writes_a_report(cli, service):
+    ran = cli("calibrate", "people", "--report", "out.html", "--json")
+    assert ran.code == 0
+    assert "report: out.html" in ran.err
+    assert ran.json["held_out"][0]["reliability"][0]["observed_interval"] is None
+    assert "Reliability diagram" in Path("out.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("people", "--report", "out.pdf"), ".html"),
+        (("people", "--report", "no/out.html"), "no folder"),
+        (("--show", "--report", "a.html"), "make none"),
+    ],
+)
+def test_a_calibration_report_that_cannot_be_is_refused_first(cli, service, arguments, said):
+    ran = cli("calibrate", *arguments)
+    assert (ran.code, service.calls) == (2, [])
+    assert said in ran.err

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from facesearch.core.quality import Quality
 from facesearch.service.template_cache import CachedOutcome, FileStamp, TemplateCache, file_digest
 from tests.world import face_at, person_vector
 
@@ -48,7 +50,18 @@ def test_what_was_kept_comes_back_exactly(tmp_path, photo):
     np.testing.assert_array_equal(found.vector, given.vector)
     assert found.detection.box == given.detection.box
     assert found.detection.score == given.detection.score
+    assert found.quality is None
     np.testing.assert_array_equal(found.detection.landmarks, given.detection.landmarks)
+
+
+def test_the_quality_is_kept_exactly(tmp_path, photo):
+    path = photo("a.jpg")
+    quality = Quality(61.5, 40.25, 1 / 3, 0.1, -0.2, 0.05, -3.0, 0.5, 0.01, 0.02, 0.7, 0.99)
+    with TemplateCache(tmp_path / "c", RECIPE) as cache:
+        cache.add(FileStamp.of(path), replace(outcome(path), quality=quality))
+    found = found_in(tmp_path / "c", path)
+    assert found.quality == quality
+    assert found.detection.box == outcome(path).detection.box
 
 
 def test_failures_are_kept_too(tmp_path, photo):
