@@ -117,7 +117,7 @@ def quality_chart(quality: QualityCurve) -> Chart:
         name = " and ".join(one.name for one in quality.gates)
         series.append(Series(name, [place for place, _ in gates], [height for _, height in gates], "second", "dots"))
     axes = (
-        Axis("photographs refused, %", 0.0, max([1.0, x[-1], *(place for place, _ in gates)])),
+        Axis("photographs refused, %", 0.0, float(math.ceil(max([1.0, x[-1], *(place for place, _ in gates)])))),
         Axis("FNMR, %", 0.0, max([*y, *ends, *(height for _, height in gates), 0.01]) * 1.08),
     )
     note = (
