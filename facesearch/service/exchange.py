@@ -87,6 +87,7 @@ class Exchange:
         target = Path(file)
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
         try:
+            partial.touch(mode=0o600)  # as biometric as the database: its owner's to share
             with self._store.reading() as reader, zipfile.ZipFile(partial, "w") as archive:
                 summary = _Writer(archive).write(reader, collection)
             with partial.open("rb+") as written:
@@ -231,6 +232,9 @@ class _Reader:
     def __init__(self, archive: zipfile.ZipFile, file: Path) -> None:
         self._archive = archive
         self._file = file
+        # Exports are never compressed, so that no part is larger than the file, whatever its headers say.
+        if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+            raise GalleryFormatError(f"{file} is damaged or no exported collection: parts of it are compressed", path=str(file))
         self.manifest: dict[str, Any] = json.loads(archive.read("manifest.json"))
         if self.manifest["format"] != FORMAT:
             raise GalleryFormatError(f"{file} is no exported collection", path=str(file))

@@ -196,18 +196,21 @@ class GalleryIndexes:
                 continue
             try:
                 revision = self._saved(collection)
+                if revision > HISTORY_KEPT:
+                    with self._store.writing() as writer:
+                        writer.prune_changes(collection.name, revision - HISTORY_KEPT)
+            except UnknownCollectionError:  # deleted by another process meanwhile, perhaps before its snapshot was written
+                self.forget(collection)
             except FileWriteError as exc:
                 _log.warning("the index snapshot was not written, the next start will take longer: %s", exc)
-                continue
-            if revision > HISTORY_KEPT:
-                with self._store.writing() as writer:
-                    writer.prune_changes(collection.name, revision - HISTORY_KEPT)
 
     def _saved(self, collection: Collection) -> int:
         """Catch up and write the snapshot, again where another process erased somebody meanwhile: it may not bring them back."""
         for _ in range(SAVE_TRIES):
             with self._store.reading() as reader:
-                _, index = self.synced(reader, collection.name)
+                found, index = self.synced(reader, collection.name)
+            if found.uid != collection.uid:
+                raise UnknownCollectionError(f"collection {found.name!r} was deleted and made anew", collection=found.name)
             slot = self._slot(collection)
             with slot.lock:
                 index.save(self._place(collection))

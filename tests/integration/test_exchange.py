@@ -167,3 +167,24 @@ def test_a_manifest_that_lies_is_refused(exported, changes: dict, problem: str):
     with pytest.raises(GalleryFormatError, match=problem):
         world.faces.import_collection(lying, collection="copy")
     assert [one.collection.name for one in world.faces.collections()] == ["default"]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compressed_parts_are_refused_before_they_are_read(exported, method: int):
+    world, file = exported
+    squeezed = file.with_name("squeezed")
+    with zipfile.ZipFile(file) as old, zipfile.ZipFile(squeezed, "w", method) as new:
+        for part in old.namelist():
+            new.writestr(part, old.read(part))
+    with pytest.raises(GalleryFormatError, match="compressed"):
+        world.faces.import_collection(squeezed, collection="copy")
+    content = bytearray(file.read_bytes())
+    content[content.index(b"PK\x01\x02") + 10] = method  # the directory says so, the part is none
+    squeezed.write_bytes(content)
+    with pytest.raises(GalleryFormatError, match="compressed"):
+        world.faces.import_collection(squeezed, collection="copy")
+
+
+def test_an_export_is_its_owner_s_alone(exported):
+    _, file = exported
+    assert file.stat().st_mode & 0o777 == 0o600

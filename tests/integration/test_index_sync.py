@@ -235,3 +235,26 @@ def test_the_lag_that_makes_a_snapshot_worth_writing(tmp_path: Path):
         second.faces.enroll("enrolled 0", "person 00")
     second.close()
     assert manifest.read_bytes() != before
+
+
+@pytest.mark.parametrize("is_made_anew", [False, True])
+def test_a_collection_deleted_while_its_snapshot_is_written_stays_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_made_anew: bool
+):
+    first = World(tmp_path)
+    crowd(first, 0, 3)
+    other = World(tmp_path, networks=first.networks)
+    other.faces.identify(first.networks.portrait("probe", 1))
+    uid = first.faces.collections()[0].collection.uid
+    write = other.indexes._saved
+
+    def deleted_first(collection):
+        first.faces.remove_collection("default")
+        if is_made_anew:
+            first.faces.add_collection("default")
+        return write(collection)
+
+    monkeypatch.setattr(other.indexes, "_saved", deleted_first)
+    other.faces.close()
+    assert list(tmp_path.rglob(f"{uid}-*")) == []
+    first.close()
