@@ -107,7 +107,7 @@ CHECK_JSON = {
     "cllr_prior_only": 1.0,
     "n_mated": 50,
     "n_non_mated": 4000,
-    "reliability": [{"stated": 0.9, "observed": 0.91, "n_mated": 40, "n_non_mated": 4}],
+    "reliability": [{"stated": 0.9, "observed": 0.91, "observed_interval": None, "n_mated": 40, "n_non_mated": 4}],
 }
 PERSON_JSON = {
     "identity_id": 1,
