@@ -47,6 +47,7 @@ class Checkup:
 
     Attributes:
         collection: Its name.
+        collection_uid: What tells it from others of the name, in this database and in any other.
         embedder_id: The embedder whose templates were looked at.
         n_identities: People.
         n_templates: Templates looked at.
@@ -55,6 +56,7 @@ class Checkup:
     """
 
     collection: str
+    collection_uid: str
     embedder_id: str
     n_identities: int
     n_templates: int
@@ -63,7 +65,9 @@ class Checkup:
 
     def write_proposals(self, file: str | os.PathLike[str]) -> int:
         """Write what can be done about the findings; return how many proposals."""
-        return write_proposals(file, self.findings, collection=self.collection, embedder_id=self.embedder_id)
+        return write_proposals(
+            file, self.findings, collection=self.collection, collection_uid=self.collection_uid, embedder_id=self.embedder_id
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,7 @@ class GalleryDoctor:
             IncompatibleTemplatesError: Everything in it was enrolled with other embedders.
         """
         with self._store.reading() as reader:
-            _, index = self._indexes.synced(reader, collection)
+            found_in, index = self._indexes.synced(reader, collection)
             batch = _whole(reader, collection, index.embedder_id)
             status = self._indexes.status(reader, collection)
             people = {one.identity_id: one for one in reader.identities(collection)}
@@ -117,7 +121,7 @@ class GalleryDoctor:
             }
             found = examine(batch, survey(batch, index), self._points, rule) if len(batch) else Examination((), (), (), (), ())
         findings = (*_of_examination(found, people, enrolled), *_weak(enrolled, people))
-        return Checkup(collection, index.embedder_id, len(people), len(batch), status, accepted(findings))
+        return Checkup(collection, found_in.uid, index.embedder_id, len(people), len(batch), status, accepted(findings))
 
     def apply(
         self, proposals: str | os.PathLike[str], *, collection: str, backup: str | os.PathLike[str] | None
@@ -135,9 +139,10 @@ class GalleryDoctor:
             FileWriteError: The export cannot be written; nothing was changed.
         """
         embedder_id = self._points.embedder_id
-        wanted = [one for one in read_proposals(proposals, collection=collection, embedder_id=embedder_id) if one.is_accepted]
         with self._store.reading() as reader:
-            reader.collection(collection)
+            uid = reader.collection(collection).uid
+        read = read_proposals(proposals, collection=collection, collection_uid=uid, embedder_id=embedder_id)
+        wanted = [one for one in read if one.is_accepted]
         if backup is not None:
             if is_there(backup):
                 raise InputError(f"{backup} exists already: name another file for the export", path=str(backup))

@@ -108,7 +108,9 @@ def accepted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(replace(one, is_accepted=one.is_probable and one.action is not None) for one in findings)
 
 
-def write_proposals(file: str | os.PathLike[str], findings: Iterable[Finding], *, collection: str, embedder_id: str) -> int:
+def write_proposals(
+    file: str | os.PathLike[str], findings: Iterable[Finding], *, collection: str, collection_uid: str, embedder_id: str
+) -> int:
     """Write the findings that something can be done about, for a person to look through; return how many.
 
     Set ``"accepted"`` to true or false to say what ``apply`` does.
@@ -117,7 +119,8 @@ def write_proposals(file: str | os.PathLike[str], findings: Iterable[Finding], *
         FileWriteError: The file cannot be written.
     """
     listed = [one.as_dict() for one in findings if one.action is not None]
-    document = {"format": FORMAT, "version": VERSION, "collection": collection, "embedder_id": embedder_id, "proposals": listed}
+    document: dict[str, Any] = {"format": FORMAT, "version": VERSION, "collection": collection, "collection_uid": collection_uid}
+    document |= {"embedder_id": embedder_id, "proposals": listed}
     try:
         Path(file).write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     except OSError as exc:
@@ -125,7 +128,7 @@ def write_proposals(file: str | os.PathLike[str], findings: Iterable[Finding], *
     return len(listed)
 
 
-def read_proposals(file: str | os.PathLike[str], *, collection: str, embedder_id: str) -> tuple[Finding, ...]:
+def read_proposals(file: str | os.PathLike[str], *, collection: str, collection_uid: str, embedder_id: str) -> tuple[Finding, ...]:
     """Read what ``write_proposals`` wrote and a person may have changed.
 
     Raises:
@@ -148,6 +151,8 @@ def read_proposals(file: str | os.PathLike[str], *, collection: str, embedder_id
         raise ProtocolFileError(f"{path} has version {document.get('version')}, this release reads {VERSION}", path=str(path))
     if document.get("collection") != collection:
         raise InputError(f"{path} is of collection {document.get('collection')!r}, not {collection!r}: name it with --collection")
+    if document.get("collection_uid") != collection_uid:  # its numbers would be other people's here
+        raise InputError(f"{path} is of another collection called {collection!r}, or of one since deleted: run the doctor again")
     if document.get("embedder_id") != embedder_id:
         raise IncompatibleTemplatesError(
             f"{path} was made with embedder {document.get('embedder_id')}, this process runs {embedder_id}: run the doctor again",

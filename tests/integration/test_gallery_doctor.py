@@ -154,6 +154,21 @@ def test_proposals_that_no_longer_fit_are_left_alone(clinic: Clinic):
     assert not any(one.is_done for one in again)
 
 
+def test_proposals_of_another_database_are_refused(clinic: Clinic, tmp_path: Path):
+    faulty(clinic)
+    file = clinic.proposals()
+    (tmp_path / "elsewhere").mkdir()
+    world = World(tmp_path / "elsewhere")  # people and templates have the same numbers there
+    other = GalleryDoctor(world.store, world.indexes, Exchange(world.store, embedder_id=EMBEDDER), POINTS)
+    for person in range(10):
+        for number in range(4):
+            world.faces.enroll(world.networks.portrait(f"{person}-{number}", person, 0.9, photo=number), f"q{person}")
+    with pytest.raises(InputError, match="another collection called 'default'"):
+        other.apply(file, collection="default", backup=None)
+    assert len(world.faces.list()) == 10
+    world.close()
+
+
 def test_people_split_in_three_end_up_as_one(clinic: Clinic):
     for part in ("b", "c"):
         for number in range(2):
@@ -180,7 +195,8 @@ def test_a_proposal_follows_the_person_into_whom_a_label_was_merged(clinic: Clin
         ),
     ]
     file = clinic.folder / "proposals.json"
-    write_proposals(file, accepted(findings), collection="default", embedder_id=EMBEDDER)
+    uid = clinic.world.faces.collections()[0].collection.uid
+    write_proposals(file, accepted(findings), collection="default", collection_uid=uid, embedder_id=EMBEDDER)
     treated = clinic.doctor.apply(file, collection="default", backup=None)
     assert [one.is_done for one in treated] == [True, True, True]
     assert template_id in clinic.labels()["p4"]
