@@ -155,7 +155,7 @@ class AllPairs:
             n_false=self.non_mated.count_at_or_above(threshold),
             n_person_pairs=self.maxima.count_at_or_above(threshold),
             n_people=self.n_people,
-            spread_floor=None if tenth is None else self.non_mated.share_at_or_above(tenth, weighted=weighted),
+            spread_floor=1.0 if tenth is None else self.non_mated.share_at_or_above(tenth, weighted=weighted),
         )
 
     def _point(self, fmr: float | None, threshold: float, *, weighted: bool) -> AllPairsPoint:

@@ -87,8 +87,8 @@ class Evidence:
         n_false: Those that were, at the threshold concerned.
         n_person_pairs: Pairs of people that the false ones are spread over, or None where people are not known (independent pairs).
         n_people: People behind all comparisons, or None where not known.
-        spread_floor: Smallest rate at which false ones are spread over ``MIN_PERSON_PAIRS`` pairs of people, or None where no
-            threshold gives that many (or people are not known).
+        spread_floor: Smallest rate at which false ones are spread over ``MIN_PERSON_PAIRS`` pairs of people, 1 where no
+            threshold gives that many; None where it was not looked for (or people are not known).
         what: The rate's name, ``"FMR"`` or ``"FPIR"``.
     """
 
@@ -137,16 +137,19 @@ class Evidence:
         """
         if self.supports(rate):
             return SupportedRate(rate, self)
+        # A bound that does not lie above the rate refused is what ten pairs of people would need, and there are no ten.
+        bound = self.bound if self.bound > rate else 1.0
         if self.n_comparisons < MIN_FALSE:
             reason = f"{self.n_comparisons} comparisons support no {self.what} at all"
         elif self.n_comparisons * rate * (1.0 + 1e-9) < MIN_FALSE:
             reason = f"{self.n_comparisons} comparisons support nothing below {rate_text(MIN_FALSE / self.n_comparisons)}"
         else:
+            reach = f"nothing below {rate_text(bound)}" if bound < 1.0 else f"no {self.what} at all"
             reason = (
                 f"false matches at {self.what} {rate_text(rate)} ({self.n_false}) fall on fewer than {MIN_PERSON_PAIRS} pairs of "
-                f"people ({self.n_person_pairs}): {self.n_comparisons} comparisons support nothing below {rate_text(self.bound)}"
+                f"people ({self.n_person_pairs}): {self.n_comparisons} comparisons support {reach}"
             )
-        return RateBound(rate, self.bound, reason, self)
+        return RateBound(rate, bound, reason, self)
 
     def as_dict(self) -> dict[str, object]:
         """Return the counts as plain values."""

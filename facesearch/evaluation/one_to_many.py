@@ -225,7 +225,7 @@ def _evidence(trials: SearchTrials, is_false: NDArray[np.bool_]) -> Evidence:
     for person, score in zip(trials.people[strangers].tolist(), trials.top_scores[strangers].tolist(), strict=True):
         highest[person] = max(score, highest.get(person, score))
     maxima = sorted(highest.values(), reverse=True)
-    floor = None
+    floor = 1.0
     if len(maxima) >= MIN_PERSON_PAIRS:
         weights = trials.weights
         reached = ~trials.is_enrolled & (trials.top_scores >= maxima[MIN_PERSON_PAIRS - 1])

@@ -147,6 +147,14 @@ def test_the_bound_where_the_evidence_ends():
     assert not found.at_threshold(0.9999).is_supported
 
 
+def test_people_too_few_for_ten_pairs_support_no_rate():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(80, 16))
+    found = all_pairs(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.repeat(np.arange(4), 20))
+    for fmr in (0.5, 0.01, 1e-3):
+        assert (found.at_fmr(fmr).is_supported, found.at_fmr(fmr).as_dict()["bound"]) == (False, 1.0)
+
+
 def test_ten_pairs_of_people_set_the_bound():
     vectors, ids = people(sizes=(10,) * 12, spread=0.2)
     found = all_pairs(vectors, ids)

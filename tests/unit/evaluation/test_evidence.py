@@ -39,6 +39,16 @@ def test_without_ten_pairs_of_people_at_any_threshold_the_bound_is_what_ten_woul
     assert Evidence(8, 3, 3).bound == 1.0
 
 
+def test_the_bound_lies_above_a_rate_that_is_refused():
+    few = Evidence(2400, 240, 6, 4)
+    assert few.answer(0.001).bound == pytest.approx(10 / 2400)
+    answer = few.answer(0.1)
+    assert answer.bound == 1.0
+    assert str(answer) == (
+        "false matches at FMR 1e-1 (240) fall on fewer than 10 pairs of people (6): 2400 comparisons support no FMR at all"
+    )
+
+
 def test_nothing_at_all():
     answer = Evidence(0, 0).answer(0.5)
     assert not answer.is_supported
