@@ -226,8 +226,9 @@ def read_names(file: str | os.PathLike[str]) -> frozenset[str]:
     except UnicodeDecodeError as exc:
         raise ProtocolFileError(f"{path} is not UTF-8 text: {exc.reason}", path=str(path)) from exc
     names = (line.split("\t")[0].strip() for line in lines)
-    # LFW's lists begin with the number of people, or of folds and then of the people of each.
-    return frozenset(name for name in names if name and not name.isdigit())
+    # LFW's lists begin with the number of people, or of folds and then of the people of each; elsewhere a label may be a number.
+    has_numbers_of_photographs = any("\t" in line for line in lines)
+    return frozenset(name for name in names if name and not (has_numbers_of_photographs and name.isdigit()))
 
 
 def overlap_warning(tested: frozenset[str], trained: frozenset[str]) -> str | None:

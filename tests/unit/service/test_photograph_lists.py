@@ -114,6 +114,10 @@ def test_malformed_attributes_are_named(table, text, said):
     assert said in caught.value.message
 
 
+def test_people_whose_labels_are_numbers_are_trained_on_too(table):
+    assert read_names(table("0000045\n0000099\n", "people.txt")) == {"0000045", "0000099"}
+
+
 def test_people_trained_on_are_warned_of(table):
     names = read_names(table("2\n1\nAda Lovelace\t3\n1\nBob\n\n", "people.txt"))
     assert names == {"Ada Lovelace", "Bob"}
