@@ -94,7 +94,7 @@ class Cascade:
 
     def run(self, photos: Sequence[Pixels]) -> list[Faces]:
         """Return the faces of each array of pixels (RGB uint8 ``(H, W, 3)``, of any sizes)."""
-        pyramids = [plan_pyramid(*photo.shape[:2], self._min_face_px, self._scale_factor) for photo in photos]
+        pyramids = [plan_pyramid(photo.shape[0], photo.shape[1], self._min_face_px, self._scale_factor) for photo in photos]
         samplers = [AreaSampler(photo) if pyramid.levels else None for photo, pyramid in zip(photos, pyramids, strict=True)]
         proposals = self._propose(samplers, pyramids)
         refined = self._refine(samplers, proposals)

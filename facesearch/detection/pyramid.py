@@ -33,6 +33,11 @@ _CANVAS_STEP_PX = 32
 _CANVAS_WIDTHS_PX = range(64, 449, _CANVAS_STEP_PX)
 _CANVAS_MAX_HEIGHT_PX = 384
 
+_KEPT_PLANS = 64
+_KEPT_PLAN_PX = 2**19
+"""Plans are kept for photographs whose largest level has at most so many pixels (1.4 megapixels at 20-pixel faces, 2.6 MB a plan).
+A plan of 12 megapixels takes 28 MB, of which a folder of cut photographs, each of another size, would pile up one a photograph."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Level:
@@ -142,7 +147,7 @@ class _Part:
         return self.cols.side_px
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Layout:
     """A canvas being filled with parts, each at (top, left)."""
 
@@ -151,7 +156,7 @@ class _Layout:
     placed: list[tuple[_Part, int, int]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Shelf:
     """A row of parts on a canvas."""
 
@@ -178,7 +183,6 @@ def level_scales(height: int, width: int, min_face_px: int, scale_factor: float)
         side *= scale_factor
 
 
-@lru_cache(maxsize=64)
 def plan_pyramid(height: int, width: int, min_face_px: int, scale_factor: float) -> Pyramid:
     """Return the levels of a photograph's size and their places on canvases.
 
@@ -188,6 +192,14 @@ def plan_pyramid(height: int, width: int, min_face_px: int, scale_factor: float)
         min_face_px: Smallest face, in pixels of the photograph.
         scale_factor: Ratio of a scale to the one before it, in (0, 1).
     """
+    largest_px = height * width * (PNET_CELL_PX / min_face_px) ** 2
+    if largest_px <= _KEPT_PLAN_PX:
+        return _kept_plan(height, width, min_face_px, scale_factor)
+    return _planned(height, width, min_face_px, scale_factor)
+
+
+def _planned(height: int, width: int, min_face_px: int, scale_factor: float) -> Pyramid:
+    """Plan; see ``plan_pyramid``."""
     scales = level_scales(height, width, min_face_px, scale_factor)
     levels = tuple(Level(scale, int(height * scale + 1), int(width * scale + 1)) for scale in scales)
     parts = [part for index, level in enumerate(levels) for part in _parts(index, level)]
@@ -198,8 +210,12 @@ def plan_pyramid(height: int, width: int, min_face_px: int, scale_factor: float)
     layouts.append(_shelved([part for part in parts if part.rows.is_cut and not part.cols.is_cut], max(_CANVAS_WIDTHS_PX), _CUT_PX))
     layouts.append(_shelved([part for part in parts if part.cols.is_cut and not part.rows.is_cut], _CUT_PX, _CANVAS_MAX_HEIGHT_PX))
     layouts.append([_Layout(_CUT_PX, _CUT_PX, [(part, 0, 0)]) for part in parts if part.rows.is_cut and part.cols.is_cut])
-    canvases = tuple(_canvas(layout, levels, (height, width)) for group in layouts for layout in group)
+    bins = [(area_bins(height, level.height), area_bins(width, level.width)) for level in levels]
+    canvases = tuple(_canvas(layout, bins) for group in layouts for layout in group)
     return Pyramid(levels, canvases)
+
+
+_kept_plan = lru_cache(maxsize=_KEPT_PLANS)(_planned)
 
 
 def _n_cells(side_px: int) -> int:
@@ -228,37 +244,43 @@ def _area(layouts: list[_Layout]) -> int:
 def _shelved(parts: list[_Part], width: int, max_height: int) -> list[_Layout]:
     """Return parts on canvases of one width: first fit on shelves, tallest parts first."""
     layouts: list[_Layout] = []
-    shelves: list[_Shelf] = []
+    shelves: list[_Shelf] = []  # those with room left: looking through full ones takes minutes for a very wide photograph
+    open_layouts: list[_Layout] = []
+    narrowest, lowest = min((part.width for part in parts), default=0), min((part.height for part in parts), default=0)
     for part in sorted(parts, key=lambda part: (-part.height, -part.width)):
         shelf = next((shelf for shelf in shelves if part.width <= width - shelf.used and part.height <= shelf.height), None)
         if shelf is None:
-            layout = next((layout for layout in layouts if layout.height + part.height <= max_height), None)
+            layout = next((layout for layout in open_layouts if layout.height + part.height <= max_height), None)
             if layout is None:
                 layout = _Layout(0, width, [])
                 layouts.append(layout)
+                open_layouts.append(layout)
             shelf = _Shelf(layout, layout.height, part.height, 0)
             shelves.append(shelf)
             layout.height += part.height
+            if layout.height + lowest > max_height:
+                open_layouts.remove(layout)
         shelf.layout.placed.append((part, shelf.top, shelf.used))
         shelf.used += part.width
+        if shelf.used + narrowest > width:
+            shelves.remove(shelf)
     for layout in layouts:
         layout.height = min(max_height, -(-layout.height // _CANVAS_STEP_PX) * _CANVAS_STEP_PX)
     return layouts
 
 
-def _canvas(layout: _Layout, levels: tuple[Level, ...], photo_size: tuple[int, int]) -> Canvas:
-    """Return a canvas with its tiles and the map from its cells to the levels' cells."""
+def _canvas(layout: _Layout, bins: list[tuple[Bins, Bins]]) -> Canvas:
+    """Return a canvas with its tiles and the map from its cells to the levels' cells, given each level's bins (rows, columns)."""
     shape = (_n_cells(layout.height), _n_cells(layout.width))
     cell_levels = np.full(shape, -1, dtype=np.int16)
     cell_rows = np.zeros(shape, dtype=np.int32)
     cell_cols = np.zeros(shape, dtype=np.int32)
     tiles = []
     for part, top, left in layout.placed:
-        level = levels[part.level]
+        of_rows, of_cols = bins[part.level]
         rows = np.arange(part.height) + part.rows.first * PNET_STRIDE
         cols = np.arange(part.width) + part.cols.first * PNET_STRIDE
-        bins = (area_bins(photo_size[0], level.height).take(rows), area_bins(photo_size[1], level.width).take(cols))
-        tiles.append(Tile(*bins, top, left))
+        tiles.append(Tile(of_rows.take(rows), of_cols.take(cols), top, left))
         row, col = top // PNET_STRIDE, left // PNET_STRIDE
         here = np.s_[row : row + part.rows.count, col : col + part.cols.count]
         cell_levels[here] = part.level

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -85,3 +87,16 @@ def test_canvases_waste_little_of_a_run():
         painted = sum(canvas.height * canvas.width for canvas in pyramid.canvases)
         needed = sum(level.height * level.width for level in pyramid.levels)
         assert painted < 1.5 * needed, size
+
+
+def test_plans_of_small_photographs_are_kept_and_those_of_large_ones_are_not():
+    assert plan_pyramid(250, 250, 20, 0.709) is plan_pyramid(250, 250, 20, 0.709)
+    assert plan_pyramid(1500, 2000, 20, 0.709) is not plan_pyramid(1500, 2000, 20, 0.709)
+
+
+def test_planning_a_very_wide_photograph_takes_a_second_not_a_quarter_of_a_minute():
+    started = time.process_time()
+    pyramid = plan_pyramid(100, 400_000, 20, 0.709)
+    # 14 s when every tile looked through all shelves and binned its whole level anew; 0.6 s since.
+    assert time.process_time() - started < 6.0
+    assert len(pyramid.canvases) > 1000
