@@ -58,6 +58,7 @@ _TURN: dict[int, Callable[[Any], Any]] = {
 """What makes a picture of each EXIF orientation upright (EXIF 2.32, tag 0x0112)."""
 
 _EXIF_ORIENTATION = 0x0112
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
 _HEIC = re.compile(rb"....ftyp(?:hei[cxms]|hev[cxms])", re.DOTALL)
 _BROKEN = (
     OSError,
@@ -133,6 +134,8 @@ def _decode_bytes(data: bytes, limits: DecodeLimits, name: str) -> Pixels:
             picture: PilImage.Image = reader(BytesIO(data))
         with picture:
             limits.check_pixels(picture.size, name)
+            if format_name == "TIFF":
+                limits.check_pixels(_tile_size(picture), f"a tile of {name}")
             # Pillow reads a TIFF's metadata again, and applies its own limit of pixels, when it loads the pixels.
             with _quiet_pillow() if format_name == "TIFF" else nullcontext():
                 picture.load()
@@ -158,6 +161,15 @@ def _first_look(data: bytes) -> str:
     if b"\0" not in head and len(text.encode()) >= len(head) - 3 and len(head) > 3:
         return f"it holds text ({text[:24]!r}…)"
     return f"it begins with the bytes {head[:8].hex(' ')}"
+
+
+def _tile_size(picture: Any) -> tuple[int, int]:
+    """Return the width and height of a TIFF's tiles, (0, 0) where it has none.
+
+    A tile is decoded whole even where the picture covers a corner of it: a megabyte of zlib data can hold a gigabyte of it.
+    """
+    width, height = (picture.tag_v2.get(tag, 0) for tag in (_TILE_WIDTH, _TILE_LENGTH))
+    return int(width), int(height)
 
 
 def _upright(picture: PilImage.Image) -> Pixels:

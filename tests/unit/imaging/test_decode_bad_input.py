@@ -302,6 +302,17 @@ def test_a_header_of_50000_by_50000_allocates_no_picture(kind):
     assert peak < SMALL_BYTES
 
 
+def test_a_tiff_of_16_by_16_pixels_in_a_tile_of_20000_by_20000_is_refused():
+    """A tile is decoded whole: with a gigabyte of zeros behind it this took a gigabyte for 256 pixels."""
+    body = zlib.compress(bytes(256))
+    tags = {256: 16, 257: 16, 258: 8, 259: 8, 262: 1, 277: 1, 322: 20_000, 323: 20_000, 324: 8, 325: len(body)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    start = 8 + len(body) + len(body) % 2
+    data = b"II*\0" + struct.pack("<I", start) + body.ljust(start - 8, b"\0") + struct.pack("<H", len(tags)) + entries + bytes(4)
+    with pytest.raises(ImageTooLargeError, match="a tile of the picture is 20000×20000"):
+        decode_image(data)
+
+
 def test_bombs_allocate_nothing_outside_python_either(tmp_path):
     """``tracemalloc`` does not see what C libraries allocate: the process's address space is bounded here instead."""
     gif = bytearray(resized_header("GIF", 60_000))
