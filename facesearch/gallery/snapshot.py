@@ -17,7 +17,7 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,12 +144,12 @@ def opened_snapshot(folder: Path) -> Iterator[Snapshot | None]:
     Raises:
         GalleryFormatError: A file is missing, damaged or of another format version.
     """
-    if not folder.is_dir():
-        yield None
-        return
-    with _held(folder, fcntl.LOCK_SH):
+    with ExitStack() as held:
         with _read_errors(folder):
-            snapshot = _read(folder) if (folder / MANIFEST).exists() else None
+            snapshot = None
+            if folder.is_dir():
+                held.enter_context(_held(folder, fcntl.LOCK_SH))
+                snapshot = _read(folder) if (folder / MANIFEST).exists() else None
         yield snapshot
 
 

@@ -165,6 +165,11 @@ def test_no_manifest_is_no_snapshot(copy: Path) -> None:
     assert factory().load(copy / "nowhere") is None
 
 
+def test_a_folder_that_cannot_be_opened_is_no_readable_snapshot(tmp_path: Path) -> None:
+    with pytest.raises(GalleryFormatError, match="cannot be read"):
+        factory().load(tmp_path / ("n" * 300))  # the superuser may open any folder but none of such a name
+
+
 def test_a_later_format_version_is_named(copy: Path) -> None:
     manifest_with(copy, version=2)
     with pytest.raises(GalleryFormatError, match="format version 2, this release reads version 1"):
