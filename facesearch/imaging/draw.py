@@ -31,6 +31,9 @@ _SMOOTHING = 3
 """Captions are drawn this many times larger and averaged down, which smooths the tab's round corners."""
 
 _MAX_CAPTION_CHARS = 200
+_MAX_JPEG_PX = 65_500
+"""Longest side of a JPEG that libjpeg writes."""
+
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
@@ -136,13 +139,17 @@ def save_picture(pixels: Pixels, path: str | Path) -> None:
         path: Where to; its ending, ``.png``, ``.jpg`` or ``.jpeg`` in any case, chooses the format.
 
     Raises:
-        InputError: Another ending.
+        InputError: Another ending, or a side longer than a JPEG can have.
         FileWriteError: The file could not be written (no such directory, no permission, no space left).
     """
     path = Path(path)
     picture_format = _FORMATS.get(path.suffix.lower())
     if picture_format is None:
         raise InputError(f"{path}: pictures are written as {', '.join(_FORMATS)}, not {path.suffix or 'a file without ending'!r}")
+    if picture_format == "JPEG" and max(pixels.shape[:2]) > _MAX_JPEG_PX:
+        raise InputError(
+            f"{path}: a JPEG has at most {_MAX_JPEG_PX:,} pixels a side, this picture {max(pixels.shape[:2]):,}: use .png"
+        )
     stream = BytesIO()
     # "quality" is JPEG's; PNG ignores it.
     PilImage.fromarray(pixels).save(stream, picture_format, quality=92)

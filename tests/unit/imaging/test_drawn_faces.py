@@ -172,3 +172,11 @@ def test_a_full_disk_leaves_the_older_picture_and_no_rubbish(tmp_path, astronaut
     assert "result.png cannot be written: File too large" in done.stdout
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["result.png"]
+
+
+def test_a_picture_too_wide_for_a_jpeg_is_refused_in_plain_words(tmp_path):
+    wide = np.zeros((2, 65_501, 3), dtype=np.uint8)
+    with pytest.raises(InputError, match=r"at most 65,500 pixels a side, this picture 65,501: use \.png"):
+        save_picture(wide, tmp_path / "wide.jpg")
+    save_picture(wide, tmp_path / "wide.png")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["wide.png"]
