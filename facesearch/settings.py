@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     )
     cache_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_cache_dir("facesearch", appauthor=False)),
-        description="Folder of converted networks; can be deleted at any time.",
+        description="Folder of converted networks and of templates of measured photographs; can be deleted at any time.",
     )
     database_url: str = Field("", description="SQLAlchemy URL; empty means an SQLite file in data_dir.")
     collection: str = Field(DEFAULT_COLLECTION, min_length=1, description="Collection used where none is named.")
