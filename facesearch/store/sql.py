@@ -6,6 +6,7 @@ What happens inside a transaction is ``reader``'s and ``writer``'s work; the tab
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ from facesearch.store.schema import found_revision, require_current, upgrade
 from facesearch.store.session import Session
 from facesearch.store.tables import table_names
 from facesearch.store.writer import SqlWriter
+
+_CHECKPOINT_RETRY_S = 0.02
 
 
 class SqlStore:
@@ -109,8 +112,7 @@ class SqlStore:
                 _rewrite_tables(connection, self._busy_timeout_s)
                 return
             connection.exec_driver_sql("VACUUM")
-            # Waits for the readers that still need the log, up to the busy timeout.
-            is_blocked = bool(connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0])
+            is_blocked = not _is_log_emptied(connection, self._busy_timeout_s)
         if is_blocked:
             raise StoreError(
                 f"somebody went on reading {self._where}, so deleted data may still be in its write-ahead log; "
@@ -155,6 +157,19 @@ class SqlStore:
             engine.dispose()
             raise
         return engine
+
+
+def _is_log_emptied(connection: Connection, busy_timeout_s: float) -> bool:
+    """Empty the write-ahead log; False where others still needed it when the busy timeout was over.
+
+    SQLite waits for readers and writers by itself, but gives up at once while somebody else empties the log.
+    """
+    deadline = time.monotonic() + busy_timeout_s
+    while connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_CHECKPOINT_RETRY_S)
+    return True
 
 
 def _rewrite_tables(connection: Connection, busy_timeout_s: float) -> None:

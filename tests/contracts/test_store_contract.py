@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
@@ -565,6 +566,22 @@ def test_a_transaction_that_ended_answers_no_more(store):
         reader.counts("default")
     with pytest.raises(StoreError, match="ended"):
         list(batches)
+
+
+def test_several_may_scrub_at_once(store):
+    with store.writing() as writer:
+        writer.ensure_collection("default")
+
+    def change_and_scrub(number: int) -> None:
+        for step in range(12):
+            with store.writing() as writer:
+                writer.add_identity("default", f"{number} {step}")
+            store.scrub()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(change_and_scrub, range(8)))
+    with store.reading() as reader:
+        assert len(reader.identities("default")) == 96
 
 
 def test_scrubbing_and_closing_keep_what_is_enrolled(store):
