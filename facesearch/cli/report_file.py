@@ -9,6 +9,7 @@ from pathlib import Path
 
 from facesearch.cli.output import printable, write_note
 from facesearch.core.errors import FileWriteError, InputError
+from facesearch.core.paths import is_folder
 
 
 def check_report(report: Path | None) -> None:
@@ -21,7 +22,7 @@ def check_report(report: Path | None) -> None:
         return
     if report.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{report}: a report is an .html file; figures for programs come with --json")
-    if not report.absolute().parent.is_dir():
+    if not is_folder(report.absolute().parent):
         raise InputError(f"{report}: there is no folder {report.parent}")
 
 

@@ -22,6 +22,7 @@ TOO_LONG = "x" * 300
         (("enroll", TOO_LONG), 2),
         (("enroll", ".", "--report", f"{TOO_LONG}/r.json"), 2),
         (("evaluate", "folder", TOO_LONG), 2),
+        (("evaluate", "folder", ".", "--report", f"{TOO_LONG}/r.html"), 2),
         (("--data-dir", TOO_LONG, "identities", "list"), 6),
         (("--data-dir", TOO_LONG, "db", "current"), 6),
         (("identities", "export", TOO_LONG), 6),
