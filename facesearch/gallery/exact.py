@@ -164,5 +164,6 @@ class ExactIndex:
         """
         with self._lock.reading:
             ids, owners, vectors = self._table.compacted().columns
-            rows = np.stack([ids, owners])
-            write_snapshot(folder, Snapshot(self.kind, self.embedder_id, self._revision, rows, vectors))
+            snapshot = Snapshot(self.kind, self.embedder_id, self._revision, np.stack([ids, owners]), vectors)
+        # Written without the lock, from copies: a change that waits for the disk would hold up every search behind it.
+        write_snapshot(folder, snapshot)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -238,6 +240,32 @@ def test_a_read_only_folder_is_a_write_error(copy: Path) -> None:
         assert factory().load(copy) is not None
     finally:
         copy.chmod(0o755)
+
+
+@pytest.mark.parametrize("kind", ["exact", "hnsw"])
+def test_searches_go_on_while_a_save_and_a_change_wait_for_the_disk(kind: str, tmp_path: Path) -> None:
+    index = empty_index(kind)
+    batch = people(np.random.default_rng(3), 40)
+    index.add(batch, revision=1)
+    found: list[int] = []
+    threads = [
+        threading.Thread(target=index.save, args=(tmp_path,)),
+        threading.Thread(target=lambda: index.remove([40], revision=2)),
+        threading.Thread(target=lambda: found.append(len(index.search(probe(batch.vectors[0]), 3)))),
+    ]
+    handle = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # a slow disk: the save waits for it
+        for thread in threads:
+            thread.start()
+            time.sleep(0.1)
+        threads[2].join(5.0)
+        assert found == [3]
+    finally:
+        os.close(handle)
+        for thread in threads:
+            thread.join()
+    assert (len(index), index.revision) == (39, 2)
 
 
 KILLED = """
