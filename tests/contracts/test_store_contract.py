@@ -378,6 +378,9 @@ def test_removing_leaves_nothing_of_the_person_and_everything_of_others(store):
             "templates": 1,
             "pictures": 1,
             "gallery_changes": 5,
+            "operating_points": 0,
+            "calibrations": 0,
+            "feedback": 0,
         }
 
 
@@ -407,6 +410,9 @@ def test_removing_a_collection_removes_everything_in_it(store):
         "templates": 1,
         "pictures": 0,
         "gallery_changes": 1,
+        "operating_points": 0,
+        "calibrations": 0,
+        "feedback": 0,
     }
     with store.writing() as writer:
         anew = writer.add_collection("other")
