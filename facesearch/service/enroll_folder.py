@@ -134,7 +134,8 @@ def _from_row(root: Path, file: Path, line: int, row: dict[str, str | None]) -> 
     if "\0" in name:
         raise ProtocolFileError(f"{file}, line {line}: {name!r} is no file name", path=str(file), line=line)
     path = root / name
-    if not path.resolve().is_relative_to(root.resolve()):
+    # realpath, because Path.resolve answers a link that leads to itself with RuntimeError.
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise ProtocolFileError(f"{file}, line {line}: {name} lies outside {root}", path=str(file), line=line)
     tags = tuple(tag for tag in (row.get("tags") or "").split(";") if tag.strip())
     return LabelledFile(path, label, tags)

@@ -120,3 +120,10 @@ def test_a_loop_of_links_is_not_followed(world: World, folder: Path):
     (folder / "Ada" / "loop").symlink_to(folder, target_is_directory=True)
     (folder / "Ada" / "self.jpg").symlink_to(folder / "Ada", target_is_directory=True)
     assert [file.path.name for file in labelled_files(folder)] == ["1.jpg"]
+
+
+def test_a_link_that_leads_to_itself_is_one_file_s_failure(tmp_path: Path):
+    (tmp_path / "loop").symlink_to("loop")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("file,label\nloop/a.jpg,Ada\n", encoding="utf-8")
+    assert [one.label for one in labelled_files(tmp_path, labels_csv=labels)] == ["Ada"]
