@@ -150,8 +150,14 @@ def test_evaluate_lfw_on_some_pairs(command, lfw_folder, tmp_path):
     assert (document["n_pairs"], document["accuracy"]["total"]) == (8, 8)
 
 
+def heeding_ctrl_c() -> None:
+    """Undo what a shell does to commands it starts in the background: they ignore Ctrl-C, and so do all their children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_ctrl_c_is_130(command):
-    process = command.start("detect", "-", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    pipe = subprocess.PIPE
+    process = command.start("detect", "-", stdin=pipe, stdout=pipe, stderr=pipe, preexec_fn=heeding_ctrl_c)
     # More than a pipe holds: once it is written, the command is reading, and waits for the rest.
     process.stdin.write(b"\0" * 2**20)
     process.stdin.flush()
