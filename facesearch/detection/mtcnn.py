@@ -36,7 +36,7 @@ class DetectorSettings:
     Attributes:
         min_face_px: Side of the smallest face searched for, in pixels of the photograph, at least 6. The time taken falls with its
             square. The networks correct sizes, so a face found may be somewhat smaller.
-        scale_factor: Ratio of each scale searched to the one before, in (0, 1); nearer 1 is slower and finds slightly more.
+        scale_factor: Ratio of each scale searched to the one before, from 0.1 to 0.99; nearer 1 is slower and finds slightly more.
         thresholds: Scores in [0, 1] that a face must reach in the three stages: fewer false faces, and fewer faces, the higher.
         max_faces: Return at most so many faces, those of highest score; None returns all.
     """
@@ -56,8 +56,8 @@ class DetectorSettings:
             raise SettingsError(
                 f"the smallest face is a whole number of at least {SMALLEST_FACE_PX} pixels, not {self.min_face_px!r}"
             )
-        if not 0.0 < self.scale_factor < 1.0:
-            raise SettingsError(f"the scale factor lies between 0 and 1, not {self.scale_factor!r}")
+        if not 0.1 <= self.scale_factor <= 0.99:
+            raise SettingsError(f"the scale factor lies between 0.1 and 0.99, not {self.scale_factor!r}")
         if len(self.thresholds) != 3 or not all(0.0 <= threshold <= 1.0 for threshold in self.thresholds):
             raise SettingsError(f"the detector has three thresholds in [0, 1], not {self.thresholds!r}")
         if self.max_faces is not None and self.max_faces < 1:

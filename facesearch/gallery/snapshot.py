@@ -109,7 +109,7 @@ def write_snapshot(folder: Path, snapshot: Snapshot, save_graph: Callable[[Path]
     """
     token = f"{max(0, snapshot.revision)}-{secrets.token_hex(4)}"
     with _write_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # vectors are nobody else's business
         with _held(folder, fcntl.LOCK_EX):
             names = {part: f"{part}-{token}{SUFFIXES[part]}" for part in ("rows", "vectors", *(("graph",) if save_graph else ()))}
             temporary = folder / f"manifest-{token}.tmp"

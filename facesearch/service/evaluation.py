@@ -63,7 +63,7 @@ class Evaluation:
         points = fmr_points(name, people.points, origin)
         searched = people.open_set
         if searched is not None and any(point.is_supported for point in searched.points):
-            points += fpir_points(name, searched.points, origin, n_templates=searched.search.n_gallery)
+            points += fpir_points(name, searched.points, origin, n_templates=searched.search.n_searched)
         return self.saved_points().save(points)
 
     def report(self, measured: Measured, source: Path, *, when: datetime) -> str:

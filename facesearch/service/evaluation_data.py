@@ -121,6 +121,11 @@ class OpenSetSearch:
     ranks: NDArray[np.int64]
     people: NDArray[np.str_]
 
+    @property
+    def n_searched(self) -> int:
+        """Templates that every search looked at, at least: without failures, and without the person taken out for it."""
+        return self.n_gallery - self.n_gallery_failures - int(self.is_leave_one_out)
+
     def trials(self) -> SearchTrials:
         """Return the searches as the arithmetic takes them."""
         is_right = self.is_enrolled & (self.ranks == 1)

@@ -91,7 +91,8 @@ class EnrollFacade:
             LabelTakenError: ``new`` and the label exists.
             DuplicateTemplateError: The same face of the same photograph is enrolled already.
             IdentityMismatchError: The face scores below the FMR 1e-2 threshold against all of the label's photographs.
-            DuplicatePersonError: The face is that of somebody enrolled under another label, as ``identify`` decides at FPIR 1e-3.
+            DuplicatePersonError: The face is that of somebody enrolled under another label: a template of theirs reaches the
+                threshold for FPIR 1e-3 over all templates.
         """
         enrolment, pipeline = self._enrolment()
         kept = enrolment.checked_keep(keep)

@@ -46,8 +46,20 @@ class Objections:
         return frozenset(person for person, kind in last.items() if kind is FeedbackKind.NOT_THIS_PERSON)
 
     def floor(self, identity_id: int) -> float | None:
-        """Return the score that feedback made too little for a person, the highest of several; None where there is none."""
-        floors = [one.said.floor for one in self.said if one.said.identity_id == identity_id and one.said.floor is not None]
+        """Return the score that feedback made too little for a person, the highest of several; None where there is none.
+
+        A rejection that was taken back, the same face being confirmed later, counts no more.
+        """
+        own = [one.said for one in self.said if one.said.identity_id == identity_id]
+        floors = [
+            said.floor
+            for place, said in enumerate(own)
+            if said.floor is not None
+            and not any(
+                later.kind is FeedbackKind.IS_THIS_PERSON and _is_about(said, later.image_digest, later.box, later.template)
+                for later in own[place + 1 :]
+            )
+        ]
         return max(floors, default=None)
 
 

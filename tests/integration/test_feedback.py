@@ -160,3 +160,15 @@ def test_feedback_of_one_collection_says_nothing_of_another(world):
     assert answer(world, photo).label == "Ada"
     (other,) = world.faces.identify(photo, collection="other")
     assert other.label is None
+
+
+def test_a_floor_goes_with_the_rejection_that_set_it(world):
+    photo = world.networks.portrait("again.jpg", 0, 0.8, 9)
+    before = world.faces.identify(photo)[0]
+    assert before.label == "Ada"
+    world.faces.reject(photo, "Ada", raise_threshold=True)
+    assert world.faces.identify(photo)[0].label is None
+    world.faces.confirm(photo, "Ada")
+    assert world.faces.identify(photo)[0].label == "Ada"
+    world.faces.reject(photo, "Ada", raise_threshold=True)
+    assert world.faces.identify(photo)[0].label is None

@@ -43,6 +43,7 @@ def crowd(astronaut, hopper):
         {"min_face_px": True},
         {"scale_factor": 0.0},
         {"scale_factor": 1.0},
+        {"scale_factor": 0.9999},
         {"scale_factor": float("nan")},
         {"thresholds": (0.6, 0.7)},
         {"thresholds": (0.6, 0.7, 1.1)},

@@ -299,3 +299,8 @@ def test_a_process_killed_while_it_saves_leaves_a_snapshot(copy: Path) -> None:
     assert revisions == sorted(revisions)
     index.save(copy)
     assert len(list(copy.iterdir())) in (3, 4)
+
+
+def test_nobody_else_may_look_into_a_new_folder(tmp_path: Path) -> None:
+    empty_index("exact").save(tmp_path / "index" / "one")
+    assert (tmp_path / "index" / "one").stat().st_mode & 0o077 == 0
