@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.core.errors import InputError
+from facesearch.core.paths import is_there
 from facesearch.evaluation.lfw import LfwPair, read_pairs, read_people
 from facesearch.evaluation.one_to_one import VerificationReport, verification_report
 from facesearch.evaluation.trials import VerificationTrials
@@ -133,7 +134,7 @@ class EvaluateLfw:
 def people_file_of(pairs_file: Path) -> Path | None:
     """Return LFW's list of people that belongs to a list of pairs (``people.txt`` to ``pairs.txt``), None where it is not there."""
     people = pairs_file.with_name(pairs_file.name.replace("pairs", "people", 1))
-    return people if people != pairs_file and people.is_file() else None
+    return people if people != pairs_file and is_there(people) else None
 
 
 def pair_scores(pairs: Sequence[LfwPair], embedded: EmbeddedPhotographs) -> NDArray[np.float64]:
@@ -149,6 +150,6 @@ def pair_scores(pairs: Sequence[LfwPair], embedded: EmbeddedPhotographs) -> NDAr
 def _require(root: Path, wanted: Iterable[Path]) -> None:
     """Raise unless all photographs of a protocol are there."""
     paths = sorted(wanted)
-    missing = [path for path in paths if not (root / path).is_file()]
+    missing = [path for path in paths if not is_there(root / path)]
     if missing:
         raise InputError(f"{len(missing)} of {len(paths)} photographs are not in {root}, the first is {missing[0]}")

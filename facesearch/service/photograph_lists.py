@@ -203,8 +203,8 @@ def read_attributes(file: str | os.PathLike[str], column: str) -> Attributes:
         name = row.get("file", "").strip()
         if name:
             known: str = by_file.setdefault(_relative(name), value)
-        elif row.get("label", ""):
-            known = by_label.setdefault(row["label"], value)
+        elif row.get("label", "").strip():
+            known = by_label.setdefault(row["label"].strip(), value)
         else:
             raise _wrong(path, line, "file or label is empty")
         if known != value:

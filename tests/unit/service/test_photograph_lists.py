@@ -92,7 +92,7 @@ def test_a_folder_is_listed_by_label(tmp_path):
 
 
 def test_attributes_are_of_files_before_labels(table):
-    found = read_attributes(table("file,label,light\nAda/1.jpg,,dark\n,Ada,bright\n,Bob,\n"), "light")
+    found = read_attributes(table("file,label,light\nAda/1.jpg,,dark\n, Ada ,bright\n,Bob,\n"), "light")
     assert found.of(Path("Ada/1.jpg"), "Ada") == "dark"
     assert found.of(Path("Ada/2.jpg"), "Ada") == "bright"
     assert found.of(Path("Bob/1.jpg"), "Bob") is None
