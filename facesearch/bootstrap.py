@@ -6,20 +6,16 @@ Nothing is opened or loaded before the first call that needs it.
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from facesearch.core.calibration import Calibration
 from facesearch.core.errors import InputError, SettingsError
-from facesearch.core.face import Box, Detection, FaceCrop
+from facesearch.core.face import Detection
 from facesearch.core.identity import Keep, KeptPicture
 from facesearch.core.image import Image
-from facesearch.core.protocols import Detector, Embedder, IdentityStore, StoreReader, StoreWriter
-from facesearch.core.template import Template
+from facesearch.core.protocols import Detector, Embedder, IdentityStore
 from facesearch.detection.mtcnn import DetectorSettings, MtcnnDetector
 from facesearch.embedding.embedder import create_embedder
 from facesearch.embedding.registry import EmbedderCard, card
@@ -39,6 +35,7 @@ from facesearch.service.facade_records import Records
 from facesearch.service.feedback import FeedbackBook
 from facesearch.service.gallery import GalleryIndexes
 from facesearch.service.identify import Identify
+from facesearch.service.lazy import LazyDetector, LazyEmbedder, LazyStore
 from facesearch.service.people import People
 from facesearch.service.pipeline import FacePipeline, ImageSource
 from facesearch.service.saved_points import SavedPoints
@@ -53,87 +50,6 @@ if TYPE_CHECKING:
     from facesearch.service.evaluation import Evaluation
     from facesearch.service.gallery_doctor import GalleryDoctor
     from facesearch.service.photographs import EmbedPhotographs
-
-Loaded = TypeVar("Loaded")
-
-
-class Lazy(Generic[Loaded]):
-    """A thing made once, by whichever thread needs it first.
-
-    Args:
-        make: Makes it.
-    """
-
-    def __init__(self, make: Callable[[], Loaded]) -> None:
-        self._make = make
-        self._lock = threading.Lock()
-        self._loaded: Loaded | None = None
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether the thing was made yet."""
-        return self._loaded is not None
-
-    def get(self) -> Loaded:
-        """Return the thing, made by the first call."""
-        if self._loaded is None:
-            with self._lock:
-                if self._loaded is None:
-                    self._loaded = self._make()
-        return self._loaded
-
-
-class LazyDetector(Lazy[Detector]):
-    """A detector whose networks are loaded by the first photograph."""
-
-    def detect(self, image: Image, *, roi: Box | None = None) -> tuple[Detection, ...]:
-        """Return the faces of a photograph; see ``Detector``."""
-        return self.get().detect(image, roi=roi)
-
-    def detect_batch(self, images: Sequence[Image]) -> tuple[tuple[Detection, ...], ...]:
-        """Return the faces of each photograph; see ``Detector``."""
-        return self.get().detect_batch(images) if images else ()
-
-
-class LazyEmbedder(Lazy[Embedder]):
-    """An embedder whose network is loaded by the first crop.
-
-    Args:
-        make: Loads it.
-        embedder_id: Its id, known before.
-        card: Its dimension and alignment, known before.
-    """
-
-    def __init__(self, make: Callable[[], Embedder], embedder_id: str, card: EmbedderCard) -> None:
-        super().__init__(make)
-        self.embedder_id = embedder_id
-        self.dim = card.dim
-        self.alignment = card.alignment
-
-    def embed(self, crops: Sequence[FaceCrop]) -> tuple[Template, ...]:
-        """Return one template a crop; see ``Embedder``."""
-        return self.get().embed(crops) if crops else ()
-
-
-class LazyStore(Lazy[IdentityStore]):
-    """A store whose library is loaded by the first transaction: two photographs are compared without a database."""
-
-    def reading(self) -> AbstractContextManager[StoreReader]:
-        """Open a reading transaction; see ``IdentityStore``."""
-        return self.get().reading()
-
-    def writing(self) -> AbstractContextManager[StoreWriter]:
-        """Open a writing transaction; see ``IdentityStore``."""
-        return self.get().writing()
-
-    def scrub(self) -> None:
-        """Overwrite what deletions left behind; see ``IdentityStore``."""
-        self.get().scrub()
-
-    def close(self) -> None:
-        """Release connections, where there are any."""
-        if self.is_loaded:
-            self.get().close()
 
 
 class Parts:
@@ -204,7 +120,7 @@ class Parts:
     @cached_property
     def embedder(self) -> Embedder:
         """The embedder; its network is loaded by the first crop."""
-        return LazyEmbedder(self._make_embedder, self.embedder_id, self.card)
+        return LazyEmbedder(self._make_embedder, embedder_id=self.embedder_id, dim=self.card.dim, alignment=self.card.alignment)
 
     @cached_property
     def store(self) -> IdentityStore:
