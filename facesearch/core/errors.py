@@ -204,6 +204,48 @@ class CheckpointFormatError(ModelError):
     code = "checkpoint_format"
 
 
+class ModelFileError(ModelError):
+    """A file given as an embedder is no model, or lacks a part of itself."""
+
+    code = "bad_model_file"
+
+
+class UnsupportedModelError(ModelError):
+    """A model can be read, but nothing here can run it, or what it returns is no template."""
+
+    code = "unsupported_model"
+
+
+class ModelDescriptionError(ModelError):
+    """What a model wants was not said, or was said wrongly."""
+
+    code = "bad_model_description"
+
+
+class ModelTakenError(ModelError):
+    """Another embedder has this name already."""
+
+    code = "model_taken"
+
+
+class ModelLicenceError(ModelError):
+    """The licence of an embedder is not open, and nobody accepted it."""
+
+    code = "licence_not_accepted"
+
+
+class ModelFetchError(ModelError):
+    """A model's official file could not be downloaded whole."""
+
+    code = "fetch_failed"
+
+
+class UncalibratedEmbedderError(ModelError):
+    """Nobody has measured yet which score of this embedder means the same person."""
+
+    code = "uncalibrated_embedder"
+
+
 class EngineError(ModelError):
     """An inference engine is missing, or failed to compile or run a network."""
 

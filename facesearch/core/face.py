@@ -89,23 +89,30 @@ class Detection:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Alignment:
-    """Where an embedder wants a face's five points in its crop.
+    """What an embedder wants in its crop: a face's five points in places of their own, or the detector's box as it is.
 
     Attributes:
         name: Stable name, for example ``"arcface-112"``.
         crop_px: Side of the square crop in pixels.
-        points: float32 ``(5, 2)``, x then y in crop pixels, in the order of ``Detection.landmarks``. Read-only.
+        points: float32 ``(5, 2)``, x then y in crop pixels, in the order of ``Detection.landmarks``. Read-only. None where the box
+            is stretched to the crop whatever the landmarks are.
+        margin_px: With a box: how many of the crop's pixels, left and right together, lie beyond the box.
     """
 
     name: str
     crop_px: int
-    points: NDArray[np.float32]
+    points: NDArray[np.float32] | None
+    margin_px: int = 0
 
     def __post_init__(self) -> None:
         """Check the values and freeze the points."""
+        if self.points is None:
+            if not 0 <= self.margin_px < self.crop_px:
+                raise InputError(f"a margin lies in 0 … {self.crop_px - 1} pixels of the crop, not {self.margin_px}")
+            return
         points = np.asarray(self.points, dtype=np.float32)
-        if points.shape != (5, 2) or not np.isfinite(points).all() or self.crop_px < 1:
-            raise InputError("an alignment needs five finite points and a positive crop size")
+        if points.shape != (5, 2) or not np.isfinite(points).all() or self.crop_px < 1 or self.margin_px:
+            raise InputError("an alignment needs five finite points and a positive crop size, and a margin goes with a box only")
         object.__setattr__(self, "points", freeze(points))
 
 
@@ -116,14 +123,18 @@ class FaceCrop:
     Attributes:
         pixels: uint8 RGB, shape ``(S, S, 3)``, read-only.
         detection: The face it was cut from, in pixels of the photograph.
+        points: float32 ``(5, 2)``: where the face's landmarks lie in the crop, in its pixels; None where the alignment says it.
     """
 
     pixels: Pixels
     detection: Detection
+    points: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        """Check and freeze the pixels."""
+        """Check and freeze the arrays."""
         pixels = checked_pixels(self.pixels, what="face crop")
         if pixels.shape[0] != pixels.shape[1]:
             raise InputError(f"a face crop is square, not {pixels.shape[1]}×{pixels.shape[0]}")
         object.__setattr__(self, "pixels", pixels)
+        if self.points is not None:
+            object.__setattr__(self, "points", freeze(np.asarray(self.points, dtype=np.float32)))

@@ -1,4 +1,4 @@
-"""Faces cut out of photographs, their five points laid on an embedder's template.
+"""Faces cut out of photographs, their five points laid on an embedder's template or their box stretched to its crop.
 
 It neither finds faces nor judges them, apart from landmarks that no transform can be computed from.
 """
@@ -12,11 +12,15 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PilImage
 
 from facesearch.core.arrays import Pixels
 from facesearch.core.errors import InputError, LowQualityFaceError
 from facesearch.core.face import Alignment, Detection, FaceCrop
 from facesearch.core.image import Image
+
+ARCFACE_POINTS = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
+"""Five points of a face on a crop of 112 pixels (Deng et al. 2019)."""
 
 MIN_SPREAD_PX = 0.5
 """Smallest root mean square distance of landmarks from their middle, in pixels of the photograph; below it they are one spot
@@ -70,7 +74,7 @@ def similarity_transform(points: NDArray[Any], template: NDArray[Any]) -> NDArra
 def align_face(image: Image, detection: Detection, alignment: Alignment) -> FaceCrop:
     """Cut one face out of a photograph.
 
-    One bilinear warp from the photograph's own pixels. Where it shrinks below half size, the photograph is averaged over squares
+    With a template of five points: one bilinear warp from the photograph's own pixels. Where it shrinks below half size, the photograph is averaged over squares
     of a whole number of pixels first, so that the warp's four samples leave no pixel out; what lies outside the photograph is
     black.
 
@@ -85,6 +89,8 @@ def align_face(image: Image, detection: Detection, alignment: Alignment) -> Face
     Raises:
         LowQualityFaceError: The landmarks coincide or form no face, or the crop would hold nothing of the photograph.
     """
+    if alignment.points is None:
+        return cut_box(image, detection, alignment)
     matrix = similarity_transform(detection.landmarks, alignment.points)
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
     factor = math.floor(1 / scale) if scale < 0.5 else 1
@@ -105,6 +111,43 @@ def align_face(image: Image, detection: Detection, alignment: Alignment) -> Face
         borderValue=0,
     )
     return FaceCrop(np.asarray(crop, dtype=np.uint8), detection)
+
+
+def cut_box(image: Image, detection: Detection, alignment: Alignment) -> FaceCrop:
+    """Cut out a face's box with its margin, stretched to the crop.
+
+    The very pixels that facenet-pytorch hands to its networks (``extract_face``): the margin is a share of each side, what lies
+    outside the photograph is left off, corners are cut down to whole pixels, and Pillow's bilinear filter, which averages where it
+    shrinks, makes the square.
+
+    Args:
+        image: The photograph.
+        detection: The face; its landmarks move nothing.
+        alignment: Size of the crop and its margin.
+
+    Returns:
+        The crop, with the places of the landmarks in it.
+
+    Raises:
+        LowQualityFaceError: The box lies outside the photograph, or the landmarks form no face.
+    """
+    side, margin = alignment.crop_px, alignment.margin_px
+    x1, y1, x2, y2 = detection.box
+    beside = margin * (x2 - x1) / (side - margin) / 2
+    above = margin * (y2 - y1) / (side - margin) / 2
+    left, top = int(max(x1 - beside, 0)), int(max(y1 - above, 0))
+    right, bottom = int(min(x2 + beside, image.width)), int(min(y2 + above, image.height))
+    if right <= left or bottom <= top:
+        raise LowQualityFaceError(f"the face lies outside the photograph of {image.width}×{image.height} pixels")
+    region = PilImage.fromarray(np.ascontiguousarray(image.pixels[top:bottom, left:right]))
+    pixels = np.asarray(region.resize((side, side), PilImage.Resampling.BILINEAR))
+    # Whole numbers are the centres of pixels, in the photograph as in the crop.
+    scale = np.array([side / (right - left), side / (bottom - top)])
+    points = (detection.landmarks + 0.5 - (left, top)) * scale - 0.5
+    points = points.astype(np.float32)
+    # The crop needs no landmarks, what is measured of it does: better refused here, where refusals are expected.
+    similarity_transform(points, np.array(ARCFACE_POINTS))
+    return FaceCrop(pixels, detection, points)
 
 
 def align_faces(image: Image, detections: Sequence[Detection], alignment: Alignment) -> tuple[FaceCrop, ...]:

@@ -13,16 +13,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from facesearch.core.errors import InputError
 from facesearch.core.face import Alignment, Detection, FaceCrop
 from facesearch.core.quality import Quality
-from facesearch.imaging.align import similarity_transform
+from facesearch.imaging.align import ARCFACE_POINTS, similarity_transform
 
 Grey = NDArray[np.float32]
 
 REFERENCE_PX = 112
 """Side of the square that every measure is taken on, whatever crop an embedder wants: figures do not depend on the embedder."""
 
-REFERENCE_POINTS = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
+REFERENCE_POINTS = ARCFACE_POINTS
 """Five points on the reference crop (Deng et al. 2019, as the field uses them)."""
 
 REFERENCE_FACE_PX = 84.0
@@ -95,8 +96,11 @@ def measure_quality(crop: FaceCrop, alignment: Alignment) -> Quality:
 def reference_grey(crop: FaceCrop, alignment: Alignment) -> Grey:
     """Return a crop's luma on the reference square, float32 ``(112, 112)`` in [0, 255]."""
     grey = cv2.cvtColor(crop.pixels, cv2.COLOR_RGB2GRAY)
-    if alignment.crop_px != REFERENCE_PX or not np.allclose(alignment.points, REFERENCE_POINTS, atol=0.01):
-        matrix = similarity_transform(alignment.points, np.array(REFERENCE_POINTS))
+    points = alignment.points if crop.points is None else crop.points
+    if points is None:
+        raise InputError(f"a crop of alignment {alignment.name} does not say where its landmarks lie")
+    if alignment.crop_px != REFERENCE_PX or not np.allclose(points, REFERENCE_POINTS, atol=0.01):
+        matrix = similarity_transform(points, np.array(REFERENCE_POINTS))
         grey = cv2.warpAffine(grey, matrix, (REFERENCE_PX, REFERENCE_PX), flags=cv2.INTER_AREA)
     return np.asarray(grey, dtype=np.float32)
 
