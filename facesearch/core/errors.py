@@ -48,6 +48,12 @@ class ImageTooLargeError(InputError):
     status = 413
 
 
+class VideoDecodeError(InputError):
+    """The file is no video that can be read."""
+
+    code = "video_undecodable"
+
+
 class NoFaceError(InputError):
     """No face was found where at least one is needed."""
 
@@ -105,6 +111,19 @@ class UnknownFeedbackError(EnrollmentError):
 
     code = "unknown_feedback"
     status = 404
+
+
+class UnknownVideoError(EnrollmentError):
+    """No video of this name or id is indexed."""
+
+    code = "unknown_video"
+    status = 404
+
+
+class VideoIndexedError(EnrollmentError):
+    """The video is indexed already."""
+
+    code = "video_indexed"
 
 
 class LabelTakenError(EnrollmentError):

@@ -28,6 +28,7 @@ OWN_STATUS = {
     errors.UnknownIdentityError: 404,
     errors.UnknownCollectionError: 404,
     errors.UnknownFeedbackError: 404,
+    errors.UnknownVideoError: 404,
     errors.TemplateFormatError: 500,
 }
 
