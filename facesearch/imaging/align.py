@@ -74,9 +74,9 @@ def similarity_transform(points: NDArray[Any], template: NDArray[Any]) -> NDArra
 def align_face(image: Image, detection: Detection, alignment: Alignment) -> FaceCrop:
     """Cut one face out of a photograph.
 
-    With a template of five points: one bilinear warp from the photograph's own pixels. Where it shrinks below half size, the photograph is averaged over squares
-    of a whole number of pixels first, so that the warp's four samples leave no pixel out; what lies outside the photograph is
-    black.
+    With a template of five points: one bilinear warp from the photograph's own pixels. Where it shrinks below half size, the
+    photograph is averaged over squares of a whole number of pixels first, so that the warp's four samples leave no pixel out; what
+    lies outside the photograph is black. With a box: see ``cut_box``.
 
     Args:
         image: The photograph.

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
@@ -24,6 +25,32 @@ Precision = Literal["f32", "bf16"]
 
 
 @dataclass(frozen=True, slots=True)
+class GraphFile:
+    """A network that an engine reads from a file itself, and what is done to the pixels before it.
+
+    Attributes:
+        path: The file.
+        kind: ``"onnx"`` or ``"tensorflow"`` (a frozen graph).
+        layout: Of the file's own input, ``"nchw"`` or ``"nhwc"``.
+        is_bgr: Whether the file wants blue first.
+        is_standardised: Whether each picture is brought to mean 0 and standard deviation 1 over all its values, the deviation being
+            at least ``1 / √(number of values)``; ``mean`` and ``scale`` are not used then.
+        mean: Subtracted from each channel, in RGB order.
+        scale: What the differences are divided by, in RGB order.
+        output: Name of the tensor wanted; None for the only one.
+    """
+
+    path: Path
+    kind: Literal["onnx", "tensorflow"]
+    layout: Literal["nchw", "nhwc"]
+    is_bgr: bool = False
+    is_standardised: bool = False
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    output: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkSpec:
     """A network that an engine can load.
 
@@ -35,6 +62,7 @@ class NetworkSpec:
         example_shape: Shape of an input the module accepts; fixed axes keep these sizes.
         example_dtype: NumPy dtype of the input.
         dynamic_axes: Axes of the input that may have any size.
+        graph: A file to be read instead of a module built; ``build`` then says which engine cannot.
         revision: Raised when the module computes something else from the same weights, so that converted copies are made anew.
     """
 
@@ -45,6 +73,7 @@ class NetworkSpec:
     example_dtype: str = "float32"
     dynamic_axes: tuple[int, ...] = (0,)
     revision: int = 1
+    graph: GraphFile | None = None
 
     def __post_init__(self) -> None:
         """Check the values that end up in file names and shapes."""

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.core.protocols import Network
+from facesearch.inference.graph_file import read_graph
 from facesearch.inference.model_cache import ConvertedNetwork, read_converted, write_converted
 from facesearch.inference.network import NetworkSpec, Precision, engine_errors
 from facesearch.inference.openvino_library import openvino
@@ -106,7 +107,7 @@ class OpenVinoEngine:
         kept = read_converted(path) if path is not None else None
         if kept is not None:
             return self._core.read_model(kept.xml, kept.weights)
-        model = _converted(library, spec)
+        model = _converted(library, spec) if spec.graph is None else read_graph(library, self._core, spec)
         if path is not None:
             write_converted(path, lambda folder: _serialised(library, model, folder))
         return model
