@@ -13,6 +13,7 @@ from pathlib import Path
 
 import hnswlib
 import numpy as np
+from numpy.typing import NDArray
 
 from facesearch.core.arrays import Vectors, normalised
 from facesearch.core.errors import FileWriteError, GalleryError, GalleryFormatError
@@ -27,6 +28,9 @@ PARALLEL_FROM = 200
 
 SEED = 20_161
 """Seed of the layers drawn for nodes."""
+
+Found = tuple[Rows, NDArray[np.float32]]
+"""Rows near a probe by rising distance, and the distances, ``1 − score``: int64 and float32 of one shape."""
 
 
 @contextmanager
@@ -135,24 +139,24 @@ class Graph:
             self.replace(rows, stand_ins)
             self.remove(rows)
 
-    def nearest(self, probe: Vectors, n: int) -> Rows | None:
-        """Return ``n`` rows near a probe, or None where hnswlib finds fewer.
+    def nearest(self, probe: Vectors, n: int) -> Found | None:
+        """Return ``n`` rows near a probe with their float32 distances, or None where hnswlib finds fewer.
 
         After removals hnswlib may reach fewer live nodes than asked for even though they exist (nmslib/hnswlib issues 321, 608).
         """
         try:
-            found: Rows = self._index.knn_query(probe, k=n, num_threads=1)[0][0].view(np.int64)
+            rows, distances = self._index.knn_query(probe, k=n, num_threads=1)
         except RuntimeError:
             return None
-        return found
+        return rows[0].view(np.int64), distances[0]
 
-    def nearest_many(self, probes: Vectors, n: int) -> Rows | None:
-        """Return ``n`` rows near each probe, shape ``(len(probes), n)``, or None where hnswlib finds fewer for one of them."""
+    def nearest_many(self, probes: Vectors, n: int) -> Found | None:
+        """Return ``nearest`` of each probe, shapes ``(len(probes), n)``, or None where hnswlib finds fewer for one of them."""
         try:
-            found: Rows = self._index.knn_query(probes, k=n, num_threads=self._threads or -1)[0].view(np.int64)
+            rows, distances = self._index.knn_query(probes, k=n, num_threads=self._threads or -1)
         except RuntimeError:
             return None
-        return found
+        return rows.view(np.int64), distances
 
     def save(self, path: Path) -> None:
         """Write the graph to a file.

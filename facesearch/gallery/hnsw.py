@@ -189,12 +189,15 @@ class HnswIndex:
             if among is not None:
                 return self._search_many_among([probe.vector for probe in probes], k, among)
             wanted = 4 * k + 8
-            rows = (
+            near = (
                 self._graph.nearest_many(np.stack([probe.vector for probe in probes]), wanted) if self._is_worth(wanted) else None
             )
-            if rows is None:
+            if near is None:
                 return tuple(self._widen(probe.vector, k, wanted) for probe in probes)
-            found = (self._table.best(probe.vector, line, k) for probe, line in zip(probes, rows, strict=True))
+            found = (
+                self._table.best(probe.vector, self._table.contenders(rows, distances, k), k)
+                for probe, rows, distances in zip(probes, *near, strict=True)
+            )
             return tuple(
                 line if len(line) == k else self._widen(probe.vector, k, 4 * wanted)
                 for probe, line in zip(probes, found, strict=True)
@@ -292,11 +295,10 @@ class HnswIndex:
         hnswlib searches with a beam of ``max(ef, wanted)``, so widening needs no change of its global ``ef``.
         """
         while self._is_worth(wanted):
-            rows = self._graph.nearest(probe, wanted)
-            if rows is None:
+            near = self._graph.nearest(probe, wanted)
+            if near is None:
                 break
-            if allowed is not None:
-                rows = self._table.rows_within(rows, allowed)
+            rows = self._table.contenders(*near, k) if allowed is None else self._table.rows_within(near[0], allowed)
             found = self._table.best(probe, rows, k)
             if len(found) == k:
                 return found

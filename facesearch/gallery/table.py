@@ -48,6 +48,8 @@ class TemplateTable:
         self._free: list[int] = []
         self._by_owner: tuple[Rows, Rows] | None = None
         self._capped: dict[int, int] = {}
+        # |error| of a float32 dot product of unit vectors is below dim · 2⁻²⁴; twice, because two scores are compared.
+        self._slack = np.float32(dim * 2.0**-22)
 
     @classmethod
     def of_columns(cls, embedder_id: str, ids: Rows, owners: Rows, vectors: Vectors) -> TemplateTable:
@@ -198,6 +200,25 @@ class TemplateTable:
         kept: Rows = rows[np.fromiter((owner in identity_ids for owner in owners), bool, len(owners))]
         return kept
 
+    def contenders(self, rows: Rows, distances: NDArray[np.float32], k: int) -> Rows:
+        """Return those of some rows that may be the best of one of the ``k`` nearest identities, float32 rounding allowed for.
+
+        A search reads the vectors of these alone: about ``k`` rows instead of the several times more that were asked for in case
+        some identities have many templates, each a place in memory that nothing has read before.
+
+        Args:
+            rows: Rows by rising distance.
+            distances: ``1 − score`` of each, from float32 sums.
+            k: Number of identities wanted.
+        """
+        seen: set[int] = set()
+        for place, owner in enumerate(self._owners[rows].tolist()):
+            seen.add(owner)
+            if len(seen) == k:
+                kept: Rows = rows[: distances.searchsorted(distances[place] + self._slack, "right")]
+                return kept
+        return rows
+
     def best(self, probe: Vectors, rows: Rows, k: int) -> tuple[Neighbour, ...]:
         """Return the best template of each identity among some rows, at most ``k``, by falling score, then ascending template id.
 
@@ -247,8 +268,7 @@ class TemplateTable:
     def _contenders(self, scores: NDArray[np.float32], k: int, rows: Rows | None) -> Rows:
         """Return the places in ``scores`` that may belong to the ``k`` best identities, float32 rounding allowed for."""
         owners = self._owners[: self._n_rows] if rows is None else self._owners[rows]
-        # |error| of a float32 dot product of unit vectors is below dim · 2⁻²⁴; twice, because two scores are compared.
-        slack = np.float32(self.dim * 2.0**-22)
+        slack = self._slack
         n_taken = 4 * k + 16
         while n_taken < len(scores):
             top = np.argpartition(scores, len(scores) - n_taken)[len(scores) - n_taken :]

@@ -73,8 +73,8 @@ class IndexMachine(RuleBasedStateMachine):
     @rule(row=st.integers(0, 399))
     def ask_the_graph(self, row: int) -> None:
         """Small galleries are scanned: ask the graph itself that it returns rows of living templates only."""
-        rows = self.index._graph.nearest(VECTORS[row], 1)
-        assert rows is None or self.index._table.columns[0][rows[0]] in self.model.rows
+        near = self.index._graph.nearest(VECTORS[row], 1)
+        assert near is None or self.index._table.columns[0][near[0][0]] in self.model.rows
 
     @invariant()
     def same_size_and_revision(self) -> None:
