@@ -42,3 +42,30 @@ class Image:
     def name(self) -> str:
         """The source, or the first digits of the digest where there is none."""
         return self.source or f"image {self.digest[:12]}"
+
+    @property
+    def origin(self) -> ImageOrigin:
+        """What is known of the photograph without its pixels."""
+        return ImageOrigin(self.digest, self.source, self.width, self.height)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOrigin:
+    """A photograph without its pixels: what is left of it once its faces are found, a few hundred bytes.
+
+    Attributes:
+        digest: As in ``Image``.
+        source: As in ``Image``.
+        width: Columns of pixels.
+        height: Rows of pixels.
+    """
+
+    digest: str
+    source: str
+    width: int
+    height: int
+
+    @property
+    def name(self) -> str:
+        """The source, or the first digits of the digest where there is none."""
+        return self.source or f"image {self.digest[:12]}"

@@ -17,7 +17,7 @@ from facesearch.core.identity import EnrolledTemplate
 from facesearch.core.protocols import IdentityStore, StoreReader
 from facesearch.core.records import Feedback, FeedbackKind, NewFeedback
 from facesearch.core.template import Template, compare
-from facesearch.service.pipeline import ProbeFace
+from facesearch.service.pipeline import FoundFace, ProbeFace
 
 SAME_FACE_IOU = 0.5
 """Boxes of one photograph that overlap at least so far are the same face (PASCAL VOC's criterion)."""
@@ -37,7 +37,7 @@ class Objections:
 
     said: tuple[Feedback, ...] = ()
 
-    def rejected(self, face: ProbeFace) -> frozenset[int]:
+    def rejected(self, face: FoundFace) -> frozenset[int]:
         """Return the ids of the people whom this face was said not to be; what was said last counts."""
         last: dict[int, FeedbackKind] = {}
         for one in self.said:
@@ -63,7 +63,7 @@ class Objections:
         return max(floors, default=None)
 
 
-def is_same_face(said: NewFeedback, face: ProbeFace) -> bool:
+def is_same_face(said: NewFeedback, face: FoundFace) -> bool:
     """Return whether feedback was about this face: the same place of the same photograph, or a near-identical template."""
     return _is_about(said, face.image.digest, face.detection.box, face.template)
 

@@ -5,25 +5,38 @@ One way, no state: it neither stores nor decides.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
-from facesearch.core.errors import FaceSearchError, LowQualityFaceError
+from facesearch.core.errors import FaceSearchError, InputError, LowQualityFaceError
 from facesearch.core.face import Alignment, Box, Detection, FaceCrop
 from facesearch.core.identity import Keep, KeptPicture
-from facesearch.core.image import Image
+from facesearch.core.image import Image, ImageOrigin
 from facesearch.core.protocols import Aligner, Detector, Embedder
 from facesearch.core.quality import Quality
 from facesearch.core.template import Template
 from facesearch.service.faces import FaceChoice, checked_face_choice, choose_face, require_faces
+from facesearch.service.rounds import in_rounds
 
 Key = TypeVar("Key")
 
 STREAM_BATCH = 32
 """Photographs a round of ``stream``: enough to fill the networks' batches, few enough to bound memory."""
+
+STREAM_PX = 2**23
+"""Pixels that a thread of a stream decodes before it looks for faces in them, one photograph at least: large photographs go through
+alone, so that a folder of them takes no more memory than its largest one for each thread."""
+
+
+class _NoWork:
+    """The type of ``NO_WORK``."""
+
+
+NO_WORK: Final = _NoWork()
+"""Stands for a photograph of a stream that nothing is to be done with: it comes back at its place, without face and error."""
 
 ImageSource = Any
 """Path, bytes, file object, PIL image, RGB array or ``Image``: whatever the decoder takes."""
@@ -49,6 +62,51 @@ class ProbeFace:
     template: Template
     quality: Quality | None = None
 
+    def record(self) -> FaceRecord:
+        """Return the face without the photograph's pixels."""
+        return FaceRecord(self.image.origin, self.detection, self.template, self.quality)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceRecord:
+    """One face of a photograph with its template, after the photograph is gone.
+
+    Attributes:
+        image: What is known of the photograph.
+        detection: The face.
+        template: Its template.
+        quality: How usable the face is; None where the pipeline has no meter.
+    """
+
+    image: ImageOrigin
+    detection: Detection
+    template: Template
+    quality: Quality | None = None
+
+
+class FoundFace(Protocol):
+    """What enrolment and decisions ask of a face: ``ProbeFace`` or ``FaceRecord``."""
+
+    @property
+    def image(self) -> Image | ImageOrigin:
+        """The photograph, or what is known of it."""
+        ...
+
+    @property
+    def detection(self) -> Detection:
+        """The face."""
+        ...
+
+    @property
+    def template(self) -> Template:
+        """Its template."""
+        ...
+
+    @property
+    def quality(self) -> Quality | None:
+        """How usable the face is, where it was measured."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Streamed(Generic[Key]):
@@ -58,10 +116,27 @@ class Streamed(Generic[Key]):
         key: The caller's name for it.
         face: The chosen face, or None where there is an error.
         error: Why there is no face, or None.
+        picture: What was kept of the photograph, where the caller asked for it.
     """
 
     key: Key
-    face: ProbeFace | None
+    face: FaceRecord | None
+    error: FaceSearchError | None
+    picture: KeptPicture | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedFaces(Generic[Key]):
+    """All faces of one photograph of a stream.
+
+    Attributes:
+        key: The caller's name for it.
+        faces: By falling detection score; empty where there is an error.
+        error: Why there is none, or None.
+    """
+
+    key: Key
+    faces: tuple[FaceRecord, ...]
     error: FaceSearchError | None
 
 
@@ -161,58 +236,131 @@ class FacePipeline:
         return self.embed(image, detections)
 
     def stream(
-        self, sources: Iterable[tuple[Key, ImageSource]], choice: FaceChoice = "only", *, batch: int = STREAM_BATCH
+        self,
+        sources: Iterable[tuple[Key, ImageSource]],
+        choice: FaceChoice = "only",
+        *,
+        batch: int = STREAM_BATCH,
+        n_workers: int | None = None,
+        keep_picture: Callable[[ImageSource, Image, Detection], KeptPicture | None] | None = None,
     ) -> Iterator[Streamed[Key]]:
         """Yield what became of each photograph, in order, with bounded memory.
 
-        Decoding of the next round overlaps the networks' work on this one; detection and embedding run in batches.
+        Several threads each take a round of photographs through all stages, so that every processor is busy whatever the stages
+        cost; see ``rounds.in_rounds``. Nothing yielded holds pixels. A photograph that cannot be used is an error in its place; any
+        other error (a network's, for example) ends the stream.
 
         Args:
-            sources: ``(key, source)`` pairs; read lazily.
+            sources: ``(key, source)`` pairs; read lazily, by the caller's thread. A source may be ``NO_WORK``.
             choice: Which face of each photograph.
             batch: Photographs a round.
+            n_workers: Threads; None for one more than there are processors.
+            keep_picture: Makes what is kept of a photograph while its pixels are there; called from the stream's threads.
+
+        Raises:
+            ModelError: A network failed.
         """
         checked_face_choice(choice)
-        with ThreadPoolExecutor(max_workers=2, thread_name_prefix="facesearch-decode") as pool:
-            remaining = iter(sources)
-            ahead = self._start_round(pool, remaining, batch)
-            while ahead:
-                current, ahead = ahead, self._start_round(pool, remaining, batch)
-                yield from self._finish_round(current, choice)
 
-    def _start_round(
-        self, pool: ThreadPoolExecutor, remaining: Iterator[tuple[Key, ImageSource]], batch: int
-    ) -> list[tuple[Key, Future[Image]]]:
-        return [(key, pool.submit(self._decode, source)) for key, source in islice(remaining, batch)]
+        def select(image: Image, found: tuple[Detection, ...]) -> tuple[Detection, ...]:
+            return (choose_face(image, found, choice, min_face_px=self._min_face_px),)
 
-    def _finish_round(self, current: list[tuple[Key, Future[Image]]], choice: FaceChoice) -> Iterator[Streamed[Key]]:
-        errors: dict[int, FaceSearchError] = {}
-        images: dict[int, Image] = {}
-        for place, (_, decoded) in enumerate(current):
+        for one in self._streamed(sources, select, keep_picture, batch, n_workers):
+            yield Streamed(one.key, one.faces[0] if one.faces else None, one.error, one.picture)
+
+    def stream_faces(
+        self, sources: Iterable[tuple[Key, ImageSource]], *, batch: int = STREAM_BATCH, n_workers: int | None = None
+    ) -> Iterator[StreamedFaces[Key]]:
+        """Yield all faces of each photograph, as ``faces`` would return them, in order and with bounded memory; see ``stream``."""
+
+        def select(image: Image, found: tuple[Detection, ...]) -> tuple[Detection, ...]:
+            require_faces(image, found, min_face_px=self._min_face_px)
+            return found
+
+        for one in self._streamed(sources, select, None, batch, n_workers):
+            yield StreamedFaces(one.key, one.faces, one.error)
+
+    def _streamed(
+        self,
+        sources: Iterable[tuple[Key, ImageSource]],
+        select: _Select,
+        keep_picture: _KeepPicture | None,
+        batch: int,
+        n_workers: int | None,
+    ) -> Iterator[_InWork[Key]]:
+        def work(items: list[tuple[Key, ImageSource]], stop: threading.Event) -> Iterator[_InWork[Key]]:
+            part: list[_InWork[Key]] = []
+            n_px = 0
+            for key, source in items:
+                if stop.is_set():
+                    return
+                part.append(self._opened(key, source))
+                n_px += part[-1].n_px
+                if n_px >= STREAM_PX:
+                    yield from self._finished(part, select, keep_picture)
+                    part, n_px = [], 0
+            yield from self._finished(part, select, keep_picture)
+
+        return in_rounds(sources, work, size=batch, n_workers=n_workers, is_free=lambda item: item[1] is NO_WORK)
+
+    def _opened(self, key: Key, source: ImageSource) -> _InWork[Key]:
+        one = _InWork(key, source)
+        if source is not NO_WORK:
             try:
-                images[place] = decoded.result()
-            except FaceSearchError as exc:
-                errors[place] = exc
-        found = dict(zip(images, self._detector.detect_batch(tuple(images.values())), strict=True))
-        chosen: dict[int, Detection] = {}
-        for place, detections in found.items():
+                one.image = self._decode(source)
+            except InputError as exc:
+                one.error = exc
+        return one
+
+    def _finished(self, part: list[_InWork[Key]], select: _Select, keep_picture: _KeepPicture | None) -> Iterator[_InWork[Key]]:
+        """Find, align and embed the faces of decoded photographs, in batches, and yield the photographs without their pixels."""
+        opened = [(one, one.image) for one in part if one.image is not None]
+        found = self._detector.detect_batch([image for _, image in opened])
+        alignment = self._embedder.alignment
+        crops: list[FaceCrop] = []
+        for (one, image), detections in zip(opened, found, strict=True):
             try:
-                chosen[place] = choose_face(images[place], detections, choice, min_face_px=self._min_face_px)
-            except FaceSearchError as exc:
-                errors[place] = exc
-        crops = {}
-        for place, detection in chosen.items():
-            try:
-                crops[place] = self._align(images[place], (detection,), self._embedder.alignment)[0]
-            except FaceSearchError as exc:
-                errors[place] = exc
-        templates = dict(zip(crops, self._embedder.embed(tuple(crops.values())), strict=True))
-        for place, (key, _) in enumerate(current):
-            if place in templates:
-                quality = self._quality(crops[place])
-                yield Streamed(key, ProbeFace(images[place], chosen[place], templates[place], quality), None)
-            else:
-                yield Streamed(key, None, errors[place])
+                own = self._align(image, select(image, detections), alignment)
+                if keep_picture is not None:
+                    one.picture = keep_picture(one.source, image, own[0].detection)
+            except InputError as exc:
+                one.error = exc
+                continue
+            one.n_crops = len(own)
+            crops += own
+        templates = iter(zip(crops, self._embedder.embed(crops), strict=True))
+        for one, image in opened:
+            origin = image.origin
+            one.faces = tuple(
+                FaceRecord(origin, crop.detection, template, self._quality(crop))
+                for crop, template in islice(templates, one.n_crops)
+            )
+            one.image = one.source = None
+        yield from part
+
+
+_Select = Callable[[Image, tuple[Detection, ...]], tuple[Detection, ...]]
+_KeepPicture = Callable[[ImageSource, Image, Detection], KeptPicture | None]
+
+
+class _InWork(Generic[Key]):
+    """A photograph on its way through a stream."""
+
+    __slots__ = ("error", "faces", "image", "key", "n_crops", "picture", "source")
+
+    def __init__(self, key: Key, source: ImageSource) -> None:
+        self.key = key
+        self.source = source
+        self.image: Image | None = None
+        self.n_crops = 0
+        self.faces: tuple[FaceRecord, ...] = ()
+        self.picture: KeptPicture | None = None
+        self.error: FaceSearchError | None = None
+
+    @property
+    def n_px(self) -> int:
+        """Pixels it holds."""
+        return 0 if self.image is None else self.image.width * self.image.height
 
 
 PictureMaker = Callable[[Keep, ImageSource, Image, Detection], KeptPicture | None]
