@@ -84,7 +84,7 @@ class VideoFile:
     def reading(self) -> VideoReading:
         """What was read so far; complete when ``frames`` has ended."""
         frame_s = 1.0 / self._info.fps if self._info.fps else 0.0
-        # Either sign alone misleads: the number of frames is an estimate in some containers, and a last frame may be shown for long.
+        # Either sign alone misleads: some containers only estimate the number of frames, and a last frame may be shown for long.
         is_short = self._end_s + _CUT_FRAMES * frame_s < self._info.duration_s
         is_cut = is_short and self._n_frames + 1 < self._info.n_frames
         return VideoReading(self._n_frames, self._n_sampled, self._end_s, is_cut)
