@@ -19,7 +19,7 @@ from facesearch.store.tables import Base, table_names
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD_REVISION = "0002"
+HEAD_REVISION = "0003"
 """The revision this release works with. Revisions are four-digit numbers that only rise, so older and newer can be told apart."""
 
 _VERSION = table("alembic_version", column("version_num"))

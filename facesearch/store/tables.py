@@ -233,6 +233,54 @@ class FeedbackRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class VideoRow(Base):
+    """A video whose faces were followed; see ``facesearch.core.video.NewVideo``. Its pictures and its path's file are elsewhere."""
+
+    __tablename__ = "videos"
+    __table_args__ = (Index(None, "collection_id", "digest"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(ID, primary_key=True)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"))
+    digest: Mapped[str] = mapped_column(Text)
+    source: Mapped[str] = mapped_column(Text)
+    width: Mapped[int] = mapped_column(BigInteger)
+    height: Mapped[int] = mapped_column(BigInteger)
+    fps: Mapped[float] = mapped_column(Double)
+    n_frames_promised: Mapped[int] = mapped_column(BigInteger)
+    n_frames: Mapped[int] = mapped_column(BigInteger)
+    n_sampled: Mapped[int] = mapped_column(BigInteger)
+    end_s: Mapped[float] = mapped_column(Double)
+    is_cut: Mapped[bool] = mapped_column(Boolean)
+    sample_rate: Mapped[float] = mapped_column(Double)
+    min_face_px: Mapped[int] = mapped_column(BigInteger)
+    embedder_id: Mapped[str] = mapped_column(Text)
+    indexed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class VideoTrackRow(Base):
+    """A face followed through a video; see ``facesearch.core.video.NewTrack``.
+
+    ``identity_id`` is who it was decided to be: noted only, so it goes with the person and the track stays.
+    """
+
+    __tablename__ = "video_tracks"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(ID, primary_key=True)
+    video_id: Mapped[int] = mapped_column(ForeignKey("videos.id", ondelete="CASCADE"), index=True)
+    identity_id: Mapped[int | None] = mapped_column(ForeignKey("identities.id", ondelete="SET NULL"), index=True)
+    start_s: Mapped[float] = mapped_column(Double)
+    end_s: Mapped[float] = mapped_column(Double)
+    n_faces: Mapped[int] = mapped_column(BigInteger)
+    best_s: Mapped[float] = mapped_column(Double)
+    vector: Mapped[bytes] = mapped_column(LargeBinary)
+    box: Mapped[list[float]] = mapped_column(JSON)
+    landmarks: Mapped[list[list[float]]] = mapped_column(JSON)
+    detection_score: Mapped[float] = mapped_column(Double)
+    quality: Mapped[dict[str, float]] = mapped_column(JSON)
+    score: Mapped[float | None] = mapped_column(Double)
+
+
 def table_names() -> tuple[str, ...]:
     """Return the names of all tables, parents before children."""
     tables: list[Any] = Base.metadata.sorted_tables

@@ -381,6 +381,8 @@ def test_removing_leaves_nothing_of_the_person_and_everything_of_others(store):
             "operating_points": 0,
             "calibrations": 0,
             "feedback": 0,
+            "videos": 0,
+            "video_tracks": 0,
         }
 
 
