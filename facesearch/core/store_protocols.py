@@ -5,7 +5,7 @@ Part of ``facesearch.core.protocols``, which is where it is imported from.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
@@ -14,9 +14,10 @@ from facesearch.core.face import Box
 from facesearch.core.identity import Collection, EnrolledTemplate, GalleryChange, Identity, KeptPicture, NewFace
 from facesearch.core.records import RecordsReader, RecordsWriter
 from facesearch.core.template import TemplateBatch
+from facesearch.core.video import VideosReader, VideosWriter
 
 
-class StoreReader(RecordsReader, Protocol):
+class StoreReader(RecordsReader, VideosReader, Protocol):
     """What can be asked of the store inside one transaction: a consistent picture."""
 
     def collections(self) -> tuple[Collection, ...]:
@@ -58,6 +59,10 @@ class StoreReader(RecordsReader, Protocol):
         """Return the identities that exist among these ids."""
         ...
 
+    def identities_by_label(self, collection: str, labels: Iterable[str]) -> dict[str, Identity]:
+        """Return the identities that exist among these labels, by label."""
+        ...
+
     def counts(self, collection: str, embedder_id: str | None = None) -> tuple[int, int]:
         """Return the numbers of identities and of templates, of one embedder where it is named."""
         ...
@@ -72,6 +77,12 @@ class StoreReader(RecordsReader, Protocol):
 
     def faces_of_image(self, collection: str, image_digest: str, embedder_id: str) -> tuple[tuple[int, str, Box], ...]:
         """Return ``(template_id, label, box)`` of every template of a photograph in a collection."""
+        ...
+
+    def faces_of_images(
+        self, collection: str, image_digests: Iterable[str], embedder_id: str
+    ) -> dict[str, tuple[tuple[int, str, Box], ...]]:
+        """Return what ``faces_of_image`` would, of those photographs that have any."""
         ...
 
     def picture_of(self, template_id: int) -> KeptPicture | None:
@@ -91,7 +102,7 @@ class StoreReader(RecordsReader, Protocol):
         ...
 
 
-class StoreWriter(StoreReader, RecordsWriter, Protocol):
+class StoreWriter(StoreReader, RecordsWriter, VideosWriter, Protocol):
     """What can be changed inside one writing transaction; nothing is seen by others before it ends well."""
 
     def add_collection(self, name: str) -> Collection:
@@ -120,6 +131,14 @@ class StoreWriter(StoreReader, RecordsWriter, Protocol):
         """
         ...
 
+    def add_identities(self, collection: str, people: Sequence[tuple[str, Iterable[str]]]) -> tuple[Identity, ...]:
+        """Make identities, ``(label, tags)`` each, at once; the collection must exist.
+
+        Raises:
+            LabelTakenError: A label exists in the collection, or is given twice. Nobody was added.
+        """
+        ...
+
     def rename_identity(self, identity_id: int, label: str) -> Identity:
         """Change a label.
 
@@ -135,6 +154,15 @@ class StoreWriter(StoreReader, RecordsWriter, Protocol):
 
     def add_face(self, identity_id: int, face: NewFace) -> EnrolledTemplate:
         """Store a face of an identity; the collection's revision rises by one."""
+        ...
+
+    def add_faces(self, faces: Sequence[tuple[int, NewFace]]) -> tuple[EnrolledTemplate, ...]:
+        """Store faces, ``(identity_id, face)`` each, of one collection and one embedder, as ``add_face`` would one by one.
+
+        Raises:
+            UnknownIdentityError: There is no such identity.
+            InputError: A value that cannot be stored. Nothing was stored yet.
+        """
         ...
 
     def merge_identities(self, source_id: int, target_id: int) -> tuple[int, ...]:

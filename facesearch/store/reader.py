@@ -34,6 +34,7 @@ from facesearch.store.codec import decode_box, decode_landmarks, decode_vector, 
 from facesearch.store.records import RecordsReader
 from facesearch.store.session import chunks
 from facesearch.store.tables import ChangeRow, CollectionRow, FaceRow, IdentityRow, ImageRow, PictureRow, TemplateRow
+from facesearch.store.videos import VideosReader
 
 _IDENTITY_PAGE = 2_000
 
@@ -44,7 +45,7 @@ _IDENTITY_COLUMNS = (
 )
 
 
-class SqlReader(RecordsReader):
+class SqlReader(RecordsReader, VideosReader):
     """A consistent picture of the database: ``facesearch.core.protocols.StoreReader`` on one open transaction.
 
     Not safe to use from several threads at once; open one transaction a thread.
@@ -121,6 +122,19 @@ class SqlReader(RecordsReader):
         statements = (_identities().where(IdentityRow.id.in_(chunk)) for chunk in chunks(identity_ids))
         return {row.id: _identity(row) for statement in statements for row in self._session.rows(statement)}
 
+    def identities_by_label(self, collection: str, labels: Iterable[str]) -> dict[str, Identity]:
+        """Return the identities that exist among these labels, by label.
+
+        Raises:
+            UnknownCollectionError: There is no such collection.
+        """
+        owner = self.collection(collection)
+        found: dict[str, Identity] = {}
+        for chunk in chunks(checked_label(label) for label in labels):
+            statement = _identities().where(IdentityRow.collection_id == owner.collection_id, IdentityRow.label.in_(chunk))
+            found.update((row.label, _identity(row)) for row in self._session.rows(statement))
+        return found
+
     def counts(self, collection: str, embedder_id: str | None = None) -> tuple[int, int]:
         """Return the numbers of identities and of templates, the latter of one embedder where it is named.
 
@@ -175,17 +189,31 @@ class SqlReader(RecordsReader):
         Raises:
             UnknownCollectionError: There is no such collection.
         """
+        return self.faces_of_images(collection, (image_digest,), embedder_id).get(image_digest, ())
+
+    def faces_of_images(
+        self, collection: str, image_digests: Iterable[str], embedder_id: str
+    ) -> dict[str, tuple[tuple[int, str, Box], ...]]:
+        """Return what ``faces_of_image`` would, of those photographs that have any.
+
+        Raises:
+            UnknownCollectionError: There is no such collection.
+        """
         owner = self.collection(collection)
-        statement = (
-            select(TemplateRow.id, IdentityRow.label, FaceRow.box)
-            .join(FaceRow, FaceRow.id == TemplateRow.face_id)
-            .join(ImageRow, ImageRow.id == FaceRow.image_id)
-            .join(IdentityRow, IdentityRow.id == FaceRow.identity_id)
-            .where(ImageRow.collection_id == owner.collection_id, ImageRow.digest == image_digest)
-            .where(TemplateRow.embedder_id == embedder_id)
-            .order_by(TemplateRow.id)
-        )
-        return tuple((row.id, row.label, decode_box(row.box)) for row in self._session.rows(statement))
+        found: dict[str, tuple[tuple[int, str, Box], ...]] = {}
+        for chunk in chunks(image_digests):
+            statement = (
+                select(ImageRow.digest, TemplateRow.id, IdentityRow.label, FaceRow.box)
+                .join(FaceRow, FaceRow.id == TemplateRow.face_id)
+                .join(ImageRow, ImageRow.id == FaceRow.image_id)
+                .join(IdentityRow, IdentityRow.id == FaceRow.identity_id)
+                .where(ImageRow.collection_id == owner.collection_id, ImageRow.digest.in_(chunk))
+                .where(TemplateRow.embedder_id == embedder_id)
+                .order_by(TemplateRow.id)
+            )
+            for row in self._session.rows(statement):
+                found[row.digest] = (*found.get(row.digest, ()), (row.id, row.label, decode_box(row.box)))
+        return found
 
     def picture_of(self, template_id: int) -> KeptPicture | None:
         """Return the picture kept beside a template, or None.

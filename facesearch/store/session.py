@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Executable, Row
+from sqlalchemy import Connection, CursorResult, Executable, Row, insert, inspect
 
 from facesearch.core.errors import FaceSearchError, StoreError
 from facesearch.store.faults import database_errors
+from facesearch.store.tables import Base
 
 T = TypeVar("T")
+Key = TypeVar("Key", int, str)
 
 MAX_IN_LIST = 500
 """Ids in one ``IN (…)``: below every database's limit of bound values (SQLite before 3.32 took 999)."""
@@ -56,6 +58,16 @@ class Session:
             raise StoreError(f"{self._where} returned no id for a new row", database=self._where)
         return int(key[0])
 
+    def insert_many(self, table: type[Base], rows: Sequence[Mapping[str, object]]) -> list[int]:
+        """Insert rows with one statement, or few, and return their new ids in the order of the rows."""
+        if not rows:
+            return []
+        if len(rows) == 1 or not self._connection.dialect.insert_executemany_returning_sort_by_parameter_order:
+            return [self.insert(insert(table).values(**row)) for row in rows]
+        key: Any = inspect(table).primary_key[0]
+        statement = insert(table).returning(key, sort_by_parameter_order=True)
+        return [int(row[0]) for row in self._execute(statement, rows, lambda result: result.all())]
+
     def require_sound(self) -> None:
         """Raise when a statement failed before, so that the transaction is not committed.
 
@@ -83,8 +95,8 @@ class Session:
             raise
 
 
-def chunks(ids: Iterable[int], size: int = MAX_IN_LIST) -> Iterator[list[int]]:
-    """Yield ids in sorted lists of at most ``size``, without repeats."""
+def chunks(ids: Iterable[Key], size: int = MAX_IN_LIST) -> Iterator[list[Key]]:
+    """Yield ids, or texts, in sorted lists of at most ``size``, without repeats."""
     rest = iter(sorted(set(ids)))
     while chunk := list(islice(rest, size)):
         yield chunk

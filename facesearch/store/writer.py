@@ -6,33 +6,39 @@ It neither decides whether a face may be enrolled (``facesearch.service``) nor t
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import delete, exists, insert, select, update
 
-from facesearch.core.errors import EnrollmentError, InputError, LabelTakenError, UnknownIdentityError
+from facesearch.core.errors import EnrollmentError, LabelTakenError, UnknownIdentityError
 from facesearch.core.identity import (
     ChangeKind,
     Collection,
-    EnrolledTemplate,
     Identity,
-    Keep,
-    KeptPicture,
-    NewFace,
-    Provenance,
     checked_label,
     checked_tags,
 )
 from facesearch.store import codec
-from facesearch.store.reader import SqlReader
+from facesearch.store.face_writer import FaceWriter
 from facesearch.store.records import RecordsWriter
 from facesearch.store.session import chunks
-from facesearch.store.tables import ChangeRow, CollectionRow, FaceRow, FeedbackRow, IdentityRow, ImageRow, PictureRow, TemplateRow
+from facesearch.store.tables import (
+    ChangeRow,
+    CollectionRow,
+    FaceRow,
+    FeedbackRow,
+    IdentityRow,
+    ImageRow,
+    TemplateRow,
+    VideoTrackRow,
+)
+from facesearch.store.videos import VideosWriter
 
 
-class SqlWriter(SqlReader, RecordsWriter):
+class SqlWriter(FaceWriter, RecordsWriter, VideosWriter):
     """``facesearch.core.protocols.StoreWriter`` on one open writing transaction.
 
     Names are checked by a query before they are written: writers take turns, so the answer holds, and the transaction stays usable
@@ -86,6 +92,26 @@ class SqlWriter(SqlReader, RecordsWriter):
         values = {"collection_id": owner.collection_id, "label": clean, "tags": list(kept_tags), "enrolled_at": moment}
         return Identity(self._session.insert(insert(IdentityRow).values(values)), clean, owner.name, kept_tags, moment)
 
+    def add_identities(self, collection: str, people: Sequence[tuple[str, Iterable[str]]]) -> tuple[Identity, ...]:
+        """Make identities, ``(label, tags)`` each, with one statement; the collection must exist.
+
+        Raises:
+            LabelTakenError: A label exists in the collection, or is given twice. Nobody was added.
+            UnknownCollectionError: There is no such collection.
+        """
+        owner = self.collection(collection)
+        clean = [(checked_label(label), checked_tags(tags)) for label, tags in people]
+        labels = [label for label, _ in clean]
+        for label in (*self.identities_by_label(collection, labels), *(one for one, n in Counter(labels).items() if n > 1)):
+            raise LabelTakenError(f"{label!r} exists already in collection {owner.name!r}", label=label, collection=owner.name)
+        moment = codec.encode_moment(datetime.now(UTC))
+        rows = [
+            {"collection_id": owner.collection_id, "label": label, "tags": list(tags), "enrolled_at": moment}
+            for label, tags in clean
+        ]
+        ids = self._session.insert_many(IdentityRow, rows)
+        return tuple(Identity(key, label, owner.name, tags, moment) for key, (label, tags) in zip(ids, clean, strict=True))
+
     def rename_identity(self, identity_id: int, label: str) -> Identity:
         """Change a label.
 
@@ -106,32 +132,6 @@ class SqlWriter(SqlReader, RecordsWriter):
             UnknownIdentityError: There is no such identity.
         """
         return self._update(self._existing(identity_id)[0], tags=list(checked_tags(tags)))
-
-    def add_face(self, identity_id: int, face: NewFace) -> EnrolledTemplate:
-        """Store a face of an identity; the collection's revision rises by one.
-
-        The photograph and the face are stored once however many templates come from them.
-
-        Raises:
-            UnknownIdentityError: There is no such identity.
-            InputError: A value that cannot be stored (a time without a zone, a quality figure that is NaN).
-        """
-        _, collection_id = self._existing(identity_id)
-        provenance = face.provenance
-        moment = codec.encode_moment(provenance.enrolled_at)
-        template_id = self._session.insert(
-            insert(TemplateRow).values(
-                collection_id=collection_id,
-                face_id=self._face_id(identity_id, collection_id, face),
-                embedder_id=face.template.embedder_id,
-                vector=codec.encode_vector(face.template.vector),
-                enrolled_at=moment,
-            )
-        )
-        self._record(collection_id, (template_id,), ChangeKind.ADD)
-        source = codec.encode_source(provenance.source)
-        stored = Provenance(provenance.image_digest, source, provenance.detection, moment, provenance.quality)
-        return EnrolledTemplate(template_id, identity_id, face.template, stored)
 
     def merge_identities(self, source_id: int, target_id: int) -> tuple[int, ...]:
         """Give all templates of one identity to another and delete the emptied one; return the moved template ids.
@@ -155,6 +155,7 @@ class SqlWriter(SqlReader, RecordsWriter):
         moved = self._template_ids(source_id)
         self._session.run(update(FaceRow).where(FaceRow.identity_id == source_id).values(identity_id=target_id))
         self._session.run(update(FeedbackRow).where(FeedbackRow.identity_id == source_id).values(identity_id=target_id))
+        self._session.run(update(VideoTrackRow).where(VideoTrackRow.identity_id == source_id).values(identity_id=target_id))
         self._update(target, tags=list(checked_tags((*source.tags, *target.tags))))
         self._session.run(delete(IdentityRow).where(IdentityRow.id == source_id))
         self._record(target_home, moved, ChangeKind.MOVE)
@@ -236,12 +237,6 @@ class SqlWriter(SqlReader, RecordsWriter):
         owner = self.collection(collection)
         self._session.run(delete(ChangeRow).where(ChangeRow.collection_id == owner.collection_id, ChangeRow.revision <= below))
 
-    def _existing(self, identity_id: int) -> tuple[Identity, int]:
-        row = self._identity_row(identity_id)
-        if row is None:
-            raise UnknownIdentityError(f"there is no identity with id {identity_id}", identity_id=identity_id)
-        return row
-
     def _require_free(self, collection_id: int, label: str, collection: str) -> None:
         taken = select(IdentityRow.id).where(IdentityRow.collection_id == collection_id, IdentityRow.label == label)
         if self._session.first(taken) is not None:
@@ -250,41 +245,6 @@ class SqlWriter(SqlReader, RecordsWriter):
     def _update(self, identity: Identity, **values: Any) -> Identity:
         self._session.run(update(IdentityRow).where(IdentityRow.id == identity.identity_id).values(**values))
         return self.identities_by_id((identity.identity_id,))[identity.identity_id]
-
-    def _face_id(self, identity_id: int, collection_id: int, face: NewFace) -> int:
-        """Return the row of a face, made where there is none equal in everything that still lacks this embedder's template."""
-        detection = face.provenance.detection
-        image_id = self._image_id(collection_id, face.provenance)
-        values = {
-            "box": codec.encode_box(detection.box),
-            "landmarks": codec.encode_landmarks(detection.landmarks),
-            "score": detection.score,
-            "quality": codec.encode_quality(face.provenance.quality),
-        }
-        has_template = exists().where(TemplateRow.face_id == FaceRow.id, TemplateRow.embedder_id == face.template.embedder_id)
-        candidates = self._session.rows(
-            select(FaceRow.id, FaceRow.box, FaceRow.landmarks, FaceRow.score, FaceRow.quality)
-            .where(FaceRow.image_id == image_id, FaceRow.identity_id == identity_id, ~has_template)
-            .order_by(FaceRow.id)
-        )
-        picture = _picture_values(face.picture)
-        for row in candidates:
-            if all(getattr(row, name) == value for name, value in values.items()) and self._picture_values_of(row.id) == picture:
-                return int(row.id)
-        face_id = self._session.insert(insert(FaceRow).values(image_id=image_id, identity_id=identity_id, **values))
-        if picture is not None:
-            self._session.run(insert(PictureRow).values(face_id=face_id, **picture))
-        return face_id
-
-    def _image_id(self, collection_id: int, provenance: Provenance) -> int:
-        key = {"collection_id": collection_id, "digest": provenance.image_digest, "source": codec.encode_source(provenance.source)}
-        row = self._session.first(select(ImageRow.id).filter_by(**key).order_by(ImageRow.id))
-        return self._session.insert(insert(ImageRow).values(**key)) if row is None else int(row.id)
-
-    def _picture_values_of(self, face_id: int) -> dict[str, object] | None:
-        columns = select(PictureRow.kind, PictureRow.data, PictureRow.box, PictureRow.landmarks)
-        row = self._session.first(columns.where(PictureRow.face_id == face_id))
-        return None if row is None else dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
 
     def _template_ids(self, identity_id: int) -> tuple[int, ...]:
         statement = (
@@ -296,31 +256,3 @@ class SqlWriter(SqlReader, RecordsWriter):
         for chunk in chunks(image_ids):
             is_needed = exists().where(FaceRow.image_id == ImageRow.id)
             self._session.run(delete(ImageRow).where(ImageRow.id.in_(chunk), ~is_needed))
-
-    def _record(self, collection_id: int, template_ids: Sequence[int], kind: ChangeKind) -> None:
-        """Raise the revision by one a template and write each step to the history."""
-        if not template_ids:
-            return
-        before = int(self._session.rows(select(CollectionRow.revision).where(CollectionRow.id == collection_id))[0].revision)
-        after = before + len(template_ids)
-        self._session.run(update(CollectionRow).where(CollectionRow.id == collection_id).values(revision=after))
-        self._session.run(
-            insert(ChangeRow),
-            [
-                {"collection_id": collection_id, "revision": revision, "template_id": template_id, "op": kind.value}
-                for revision, template_id in enumerate(template_ids, start=before + 1)
-            ],
-        )
-
-
-def _picture_values(picture: KeptPicture | None) -> dict[str, object] | None:
-    if picture is None:
-        return None
-    if picture.kind is Keep.NONE:
-        raise InputError("a kept picture is a crop or a photograph, not 'none'")
-    return {
-        "kind": picture.kind.value,
-        "data": bytes(picture.data),
-        "box": codec.encode_box(picture.box),
-        "landmarks": codec.encode_landmarks(picture.landmarks),
-    }
