@@ -48,6 +48,7 @@ from facesearch.version import __version__
 if TYPE_CHECKING:
     from facesearch.service.calibrate import Calibrate
     from facesearch.service.evaluation import Evaluation
+    from facesearch.service.facade_video import Videos
     from facesearch.service.gallery_doctor import GalleryDoctor
     from facesearch.service.photographs import EmbedPhotographs
 
@@ -84,12 +85,12 @@ class Parts:
         """The MTCNN cascade; its networks are loaded by the first photograph."""
         return LazyDetector(self._make_detector)
 
-    def _make_detector(self) -> Detector:
+    def _make_detector(self, min_face_px: int | None = None) -> Detector:
         settings = self.settings
         return MtcnnDetector(
             self.engine,
             DetectorSettings(
-                min_face_px=settings.min_face_px,
+                min_face_px=settings.min_face_px if min_face_px is None else min_face_px,
                 scale_factor=settings.scale_factor,
                 thresholds=settings.detection_thresholds,
                 max_faces=settings.max_faces,
@@ -182,8 +183,45 @@ class Parts:
                 self._calibrate,
                 FeedbackBook(store, fusion=settings.fusion),
             ),
+            videos=lambda: self.videos,
             collection=settings.collection,
         )
+
+    @cached_property
+    def videos(self) -> Videos:
+        """What indexes videos and searches them; imported late, since no other command needs it."""
+        from facesearch.imaging.video import VideoFile, video_digest
+        from facesearch.service.facade_video import Videos
+        from facesearch.service.video_frames import FaceFinder
+        from facesearch.service.video_index import IndexVideo
+        from facesearch.service.video_search import VideoSearch
+
+        settings, store, identify = self.settings, self.store, self.services.identify
+
+        def finder_of(min_face_px: int) -> FaceFinder:
+            same = min_face_px == settings.min_face_px
+            detector = self.detector if same else LazyDetector(lambda: self._make_detector(min_face_px))
+            return FaceFinder(detector, align_faces, self.embedder, meter=measure_quality)
+
+        index = IndexVideo(
+            store,
+            identify,
+            self.card.operating_points(flip=settings.flip_average),
+            finder_of=finder_of,
+            open_video=lambda path: VideoFile(path, limits=self.limits),
+            make_picture=self.make_picture,
+            embedder_id=self.embedder_id,
+            default_collection=settings.collection,
+        )
+        search = VideoSearch(
+            store,
+            identify,
+            fusion=settings.fusion,
+            digest_of=video_digest,
+            embedder_id=self.embedder_id,
+            default_collection=settings.collection,
+        )
+        return Videos(index, search, settings.video_min_face_px, settings.quality_gate)
 
     @cached_property
     def gallery_doctor(self) -> GalleryDoctor:

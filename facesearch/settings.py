@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     batch_size: int = Field(16, ge=1, le=1024, description="Crops a run of the embedder.")
 
     min_face_px: int = Field(20, ge=12, le=10_000, description="Smallest face looked for, side of the box in pixels.")
+    video_min_face_px: int = Field(40, ge=12, le=10_000, description="Smallest face looked for in a video, likewise.")
     scale_factor: float = Field(0.709, gt=0.1, lt=0.99, description="Size of a pyramid level relative to the one before.")
     detection_thresholds: tuple[float, float, float] = Field((0.6, 0.7, 0.7), description="Scores that P-, R- and O-Net demand.")
     max_faces: int | None = Field(None, ge=1, description="At most so many faces a photograph; None for all.")

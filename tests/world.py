@@ -5,7 +5,7 @@ Only the networks are fakes: they obey the protocols of ``facesearch.core.protoc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from zlib import crc32
 
@@ -13,12 +13,14 @@ import numpy as np
 
 from facesearch.core.arrays import array_digest, normalised
 from facesearch.core.decision import OperatingPoint, OperatingPoints
-from facesearch.core.errors import ImageDecodeError, LowQualityFaceError
+from facesearch.core.errors import ImageDecodeError, LowQualityFaceError, VideoDecodeError
 from facesearch.core.face import Alignment, Box, Detection, FaceCrop
 from facesearch.core.fusion import DEFAULT_FUSION, Fusion
 from facesearch.core.identity import Keep, KeptPicture
 from facesearch.core.image import Image
+from facesearch.core.quality import QualityGate
 from facesearch.core.template import Template
+from facesearch.core.video import VideoFrame, VideoInfo, VideoReading
 from facesearch.gallery.factory import GalleryIndexFactory
 from facesearch.gallery.options import IndexOptions
 from facesearch.service.calibrate import Calibrate
@@ -28,6 +30,7 @@ from facesearch.service.exchange import Exchange
 from facesearch.service.facade import FaceSearchService, Services
 from facesearch.service.facade_enroll import Enrolment
 from facesearch.service.facade_records import Records
+from facesearch.service.facade_video import Videos
 from facesearch.service.feedback import FeedbackBook
 from facesearch.service.gallery import GalleryIndexes
 from facesearch.service.identify import Identify
@@ -37,6 +40,9 @@ from facesearch.service.pipeline import FacePipeline
 from facesearch.service.saved_points import SavedPoints
 from facesearch.service.search import GallerySearch
 from facesearch.service.verify import Verify
+from facesearch.service.video_frames import FaceFinder
+from facesearch.service.video_index import IndexVideo
+from facesearch.service.video_search import VideoSearch
 from facesearch.store.sql import SqlStore
 
 DIM = 64
@@ -130,6 +136,35 @@ class FakeNetworks:
         return tuple(Template(self.crops[crop.pixels.tobytes()].astype(np.float32), self.embedder_id) for crop in crops)
 
 
+class FakeFilm:
+    """A video whose every frame is looked at, whatever the sample rate; obeys ``core.video.VideoReader``."""
+
+    def __init__(self, info: VideoInfo, images: tuple[Image, ...]) -> None:
+        self.info = info
+        self.images = images
+        self._n_read = 0
+        self.is_closed = False
+
+    def __enter__(self) -> FakeFilm:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def frames(self, sample_rate: float) -> Iterator[VideoFrame]:
+        for number, image in enumerate(self.images):
+            self._n_read = number + 1
+            yield VideoFrame(number / self.info.fps, image)
+
+    @property
+    def reading(self) -> VideoReading:
+        end_s = max(0, self._n_read - 1) / self.info.fps
+        return VideoReading(self._n_read, self._n_read, end_s, self._n_read < self.info.n_frames)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
 def make_picture(keep: Keep, source: object, image: Image, detection: Detection) -> KeptPicture | None:
     """Keep a few bytes that can be recognised."""
     if keep is Keep.NONE:
@@ -155,6 +190,9 @@ class World:
         self.pipeline = FacePipeline(nets.decode, nets, nets.align, nets, min_face_px=20)
         enroll = Enroll(self.store, self.indexes, POINTS, duplicate_fpir=1e-3, mismatch_fmr=1e-2)
         search = GallerySearch(self.store, self.indexes, default_collection="default", fusion=fusion)
+        identify = Identify(search, POINTS, default_fpir=1e-2)
+        self.films: dict[str, FakeFilm] = {}
+        self.videos = self._make_videos(identify, fusion)
         self.faces = FaceSearchService(
             Services(
                 pipeline=self.pipeline,
@@ -163,7 +201,7 @@ class World:
                 points=POINTS,
                 enrolment=Enrolment(enroll, EnrollFolder(self.pipeline, enroll, make_picture), make_picture, Keep.NONE),
                 verify=Verify(*(self.store, POINTS), default_fmr=1e-4, fusion=fusion, calibration=self._calibration),
-                identify=Identify(search, POINTS, default_fpir=1e-2),
+                identify=identify,
                 people=People(self.store, self.indexes, default_collection="default"),
                 exchange=Exchange(self.store, embedder_id=embedder_id),
                 records=Records(
@@ -171,9 +209,36 @@ class World:
                     lambda: Calibrate(self.store, EmbedPhotographs(self.pipeline, {})),
                     FeedbackBook(self.store, fusion=fusion),
                 ),
+                videos=lambda: self.videos,
                 collection="default",
             )
         )
+
+    def _make_videos(self, identify: Identify, fusion: Fusion) -> Videos:
+        nets, where = self.networks, {"embedder_id": self.networks.embedder_id, "default_collection": "default"}
+        index = IndexVideo(
+            *(self.store, identify, POINTS),
+            finder_of=lambda min_face_px: FaceFinder(nets, nets.align, nets),
+            open_video=self._film,
+            make_picture=make_picture,
+            **where,
+        )
+        search = VideoSearch(*(self.store, identify), fusion=fusion, digest_of=lambda path: self._film(path).info.digest, **where)
+        return Videos(index, search, 40, QualityGate.OFF)
+
+    def film(self, name: str, *frames: Sequence[tuple[Detection, np.ndarray]], fps: float = 5.0, n_lost: int = 0) -> str:
+        """Make a video of frames with known faces and return its name; the last ``n_lost`` frames it promises are missing."""
+        made = [self.networks.photo(f"{name}#{number}", *faces, size=16) for number, faces in enumerate(frames)]
+        digest = f"{crc32(name.encode()):064x}"
+        info = VideoInfo(f"/films/{name}", digest, 16, 16, fps, len(made) + n_lost)
+        self.films[name] = FakeFilm(info, tuple(self.networks.photos[one] for one in made))
+        return name
+
+    def _film(self, path: object) -> FakeFilm:
+        film = self.films.get(str(path))
+        if film is None:
+            raise VideoDecodeError(f"{path} is no video of this world")
+        return FakeFilm(film.info, film.images)
 
     def _calibration(self):
         with self.store.reading() as reader:

@@ -162,6 +162,15 @@ class VideoFile:
         return VideoFrame(time_s, Image(pixels, digest, f"{self._info.source}@{time_s:.3f}s"))
 
 
+def video_digest(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 (hex) of a video file.
+
+    Raises:
+        VideoDecodeError: There is no such file, or it does not begin like a video.
+    """
+    return _checked_file(os.fspath(path))[1]
+
+
 _SAME_TIME_S = 5e-4
 """Times closer than half a millisecond are the same: OpenCV gives milliseconds, containers count in fractions of their own."""
 

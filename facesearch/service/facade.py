@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -22,6 +22,7 @@ from facesearch.core.template import Template, compare
 from facesearch.service.exchange import Exchange, ExchangeSummary
 from facesearch.service.facade_enroll import EnrollFacade, Enrolment
 from facesearch.service.facade_records import Records, RecordsFacade
+from facesearch.service.facade_video import VideoFacade, Videos
 from facesearch.service.faces import FaceChoice
 from facesearch.service.gallery import GalleryIndexes, IndexStatus
 from facesearch.service.identify import Identify
@@ -36,7 +37,7 @@ DEFAULT_K = 5
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the façade is made of; ``facesearch.bootstrap`` fills it in."""
+    """What the façade is made of; ``facesearch.bootstrap`` fills it in. ``videos`` is made when it is needed."""
 
     pipeline: FacePipeline
     store: IdentityStore
@@ -48,10 +49,11 @@ class Services:
     people: People
     exchange: Exchange
     records: Records
+    videos: Callable[[], Videos]
     collection: str
 
 
-class FaceSearchService(EnrollFacade, RecordsFacade):
+class FaceSearchService(EnrollFacade, RecordsFacade, VideoFacade):
     """Enroll people, verify photographs (1:1) and identify faces (1:N).
 
     Thread-safe; a context manager. A *photograph* is a path, bytes, a file object, a PIL image, an RGB uint8 array of shape
@@ -239,8 +241,15 @@ class FaceSearchService(EnrollFacade, RecordsFacade):
         return self._services.people.merge(label, into, collection=self._collection(collection))
 
     def remove(self, label: str, *, collection: str | None = None, erase: bool = False) -> int:
-        """Delete a person; with ``erase`` every index snapshot forgets the vectors too; see ``People.remove``."""
-        return self._services.people.remove(label, collection=self._collection(collection), erase=erase)
+        """Delete a person; with ``erase`` index snapshots and videos forget the vectors too; see ``People.remove``.
+
+        A video keeps its tracks of the person, as of somebody unknown; with ``erase`` those decided to be the person, and those
+        that ``find_in_video`` would find, are deleted first.
+        """
+        name = self._collection(collection)
+        if erase:
+            self._services.videos().search.forget(label, collection=name)
+        return self._services.people.remove(label, collection=name, erase=erase)
 
     def collections(self) -> tuple[CollectionSummary, ...]:
         """Return all collections with their sizes."""
@@ -277,6 +286,9 @@ class FaceSearchService(EnrollFacade, RecordsFacade):
 
     def _records(self) -> tuple[Records, FacePipeline]:
         return self._services.records, self._services.pipeline
+
+    def _videos(self) -> Videos:
+        return self._services.videos()
 
     def _saved(self, name: str | None) -> SavedPoint | None:
         return None if name is None else self._services.records.saved_points.get(name)

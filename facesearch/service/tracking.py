@@ -18,9 +18,9 @@ from facesearch.core.errors import InputError
 from facesearch.core.face import Detection, box_iou
 from facesearch.core.fusion import MIN_WEIGHT, fused_vector, quality_weight
 from facesearch.core.identity import KeptPicture
-from facesearch.core.quality import Quality
 from facesearch.core.template import Template, require_same_embedder
 from facesearch.core.video import Interval
+from facesearch.service.pipeline import FaceRecord
 
 OVERLAP_IOU = 0.3
 """Overlap from which a box may be the next step of one seen before: a face that moved by half its width has 0.33."""
@@ -77,23 +77,28 @@ class SeenFace:
     """A face in one frame.
 
     Attributes:
-        detection: The face, in pixels of the frame.
-        template: Its template.
-        frame_digest: Of the frame's image.
-        quality: How usable it is; None where nothing measured it.
+        record: The face, without the frame's pixels.
         picture: What is to be kept of it, or None.
     """
 
-    detection: Detection
-    template: Template
-    frame_digest: str
-    quality: Quality | None = None
+    record: FaceRecord
     picture: KeptPicture | None = None
+
+    @property
+    def detection(self) -> Detection:
+        """The face, in pixels of the frame."""
+        return self.record.detection
+
+    @property
+    def template(self) -> Template:
+        """Its template."""
+        return self.record.template
 
     @property
     def weight(self) -> float:
         """How much the face counts in its track, in [``MIN_WEIGHT``, 1]: its quality, or the detector's score times its size."""
-        return quality_weight(self.detection) if self.quality is None else max(MIN_WEIGHT, self.quality.score)
+        quality = self.record.quality
+        return quality_weight(self.detection) if quality is None else max(MIN_WEIGHT, quality.score)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
