@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+PARTS ?=
 
 BIN := $(VENV)/bin
 # Written last, so an interrupted installation is taken up again; newer than pyproject.toml means nothing to install.
@@ -13,7 +14,7 @@ CODE := facesearch migrations tests benchmarks examples cli.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check test test-all bench-detector bench-index clean
+.PHONY: help venv demo check test test-all bench bench-peers-env bench-detector bench-index clean
 
 help:  ## list the goals
 	@echo "facesearch: goals of make (PYTHON=$(PYTHON), VENV=$(VENV))"
@@ -63,6 +64,12 @@ bench-detector: $(STAMP)  ## recall and false positives of the detector beside f
 
 bench-index: $(STAMP)  ## recall and speed of the vector index by setting
 	@"$(BIN)/python" benchmarks/index.py
+
+bench: bench-peers-env  ## everything beside its peers, into benchmarks/RESULTS.md (PARTS="detector million" runs some of it)
+	@"$(BIN)/python" -m benchmarks.results run $(PARTS)
+
+bench-peers-env: $(STAMP)  ## the peers' own environment in .bench/peers (many minutes the first time: dlib is compiled)
+	@"$(BIN)/python" -m benchmarks.peers_env
 
 clean:  ## delete what these goals made (the environment, caches, the demo's output)
 	rm -rf "$(VENV)" demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .bench
