@@ -2,8 +2,8 @@
 
 Usage: ``python -m benchmarks.cold_start [--rounds 9] [--json FILE]``. From starting the interpreter to its end, the answer printed;
 the photographs are one of the package scikit-image's and its mirror image. The files of Python and its packages lie in memory (the
-page cache is warm in both cases); the cache meant here is the folder in which OpenVINO keeps compiled networks. It says nothing of a
-long-lived process.
+page cache is warm in both cases); the cache meant here is the folder in which OpenVINO keeps compiled networks. It says nothing of
+a long-lived process.
 """
 
 from __future__ import annotations
