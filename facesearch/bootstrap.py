@@ -6,6 +6,7 @@ Nothing is opened or loaded before the first call that needs it.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,7 @@ from facesearch.version import __version__
 
 if TYPE_CHECKING:
     from facesearch.service.calibrate import Calibrate
+    from facesearch.service.evaluate_robustness import EvaluateRobustness
     from facesearch.service.evaluation import Evaluation
     from facesearch.service.facade_video import Videos
     from facesearch.service.gallery_doctor import GalleryDoctor
@@ -267,8 +269,12 @@ class Parts:
         """Templates of many photographs, cached in ``cache_dir``."""
         from facesearch.service.photographs import EmbedPhotographs
 
+        return EmbedPhotographs(self.pipeline, self._template_recipe(), cache_dir=self.settings.cache_dir / "templates")
+
+    def _template_recipe(self) -> dict[str, object]:
+        """Return what a template depends on besides photograph and choice of face."""
         settings = self.settings
-        recipe = {
+        return {
             "release": __version__,
             "embedder": self.embedder_id,
             "alignment": self.card.alignment.name,
@@ -279,7 +285,26 @@ class Parts:
             "thresholds": list(settings.detection_thresholds),
             "max_faces": settings.max_faces,
         }
-        return EmbedPhotographs(self.pipeline, recipe, cache_dir=settings.cache_dir / "templates")
+
+    @cached_property
+    def robustness(self) -> EvaluateRobustness:
+        """What measures error rates under damage; imported late, since no other command needs it."""
+        from facesearch.imaging.damage import DAMAGES
+        from facesearch.service.evaluate_robustness import EvaluateRobustness
+        from facesearch.service.photographs import EmbedPhotographs
+
+        def embed_changed(about: Mapping[str, object], change: Callable[[Image], Image]) -> EmbedPhotographs:
+            changed = FacePipeline(
+                lambda source: change(self.decode(source)),
+                self.detector,
+                align_faces,
+                self.embedder,
+                min_face_px=self.settings.min_face_px,
+            )
+            recipe = {**self._template_recipe(), **about}
+            return EmbedPhotographs(changed, recipe, cache_dir=self.settings.cache_dir / "templates")
+
+        return EvaluateRobustness(self.embed_photographs, embed_changed, DAMAGES)
 
     def face_jpeg(self, source: ImageSource, detection: Detection) -> bytes | None:
         """Return the aligned face of a photograph as a small JPEG, or None where the photograph cannot be read any more."""

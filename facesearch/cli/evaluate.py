@@ -173,7 +173,7 @@ def pairs(
     _write_embedded(result.embedded)
     write_line(str(result))
     _write_groups(result.groups)
-    _write_warnings(result.warnings)
+    write_warnings(result.warnings)
     _write_failures(result.embedded.failures)
 
 
@@ -192,7 +192,7 @@ def _options(
     if (column is None) != (file is None):
         raise InputError("--by COLUMN and --attributes FILE go together")
     return EvaluationOptions(
-        fmrs=_rates(fmr) if fmr else DEFAULT_FMRS,
+        fmrs=rates(fmr) if fmr else DEFAULT_FMRS,
         face=options.parsed_face(face),
         cache=cache,
         attributes=read_attributes(file, column) if file is not None and column is not None else None,
@@ -200,14 +200,19 @@ def _options(
     )
 
 
-def _rates(texts: Sequence[str]) -> tuple[float, ...]:
-    rates = []
+def rates(texts: Sequence[str]) -> tuple[float, ...]:
+    """Return the rates of ``--fmr``, given several times or with commas.
+
+    Raises:
+        InputError: One is no number.
+    """
+    found = []
     for text in ",".join(texts).split(","):
         try:
-            rates.append(float(text))
+            found.append(float(text))
         except ValueError as exc:
             raise InputError(f"an FMR is a number such as 1e-4, not {text.strip()!r}") from exc
-    return tuple(rates)
+    return tuple(found)
 
 
 def _check_name(save: str | None) -> None:
@@ -235,7 +240,7 @@ def _write_embedded(embedded: EmbeddedPhotographs) -> None:
 def _write_people(people: PeopleEvaluation) -> None:
     write_line(str(people))
     _write_groups(people.groups)
-    _write_warnings(people.warnings)
+    write_warnings(people.warnings)
 
 
 def _write_groups(groups: Sequence[GroupRates]) -> None:
@@ -257,7 +262,8 @@ def _between(interval: tuple[float, float] | None) -> str:
     return "" if interval is None else f" [{percent(interval[0])} to {percent(interval[1])}]"
 
 
-def _write_warnings(warnings: Sequence[str]) -> None:
+def write_warnings(warnings: Sequence[str]) -> None:
+    """Print what a reader must know beside the figures."""
     for warning in warnings:
         write_note(f"warning: {printable(warning)}")
 

@@ -24,8 +24,11 @@ from facesearch.cli.enroll import enroll, enroll_all
 from facesearch.cli.faults import exit_code_of
 from facesearch.cli.identify import identify
 from facesearch.cli.output import write_line
+from facesearch.cli.robustness import robustness
 from facesearch.cli.session import Library, Session, session_of
 from facesearch.cli.verify import verify
+from facesearch.cli.video import app as videos_app
+from facesearch.cli.video import find_in_video, index_video
 from facesearch.core.errors import InputError
 from facesearch.version import __version__
 
@@ -67,12 +70,16 @@ app.command()(enroll)
 app.command("enroll-all")(enroll_all)
 app.command()(verify)
 app.command()(identify)
+app.command("index-video")(index_video)
+app.command("find-in-video")(find_in_video)
+app.add_typer(videos_app, name="videos")
 app.add_typer(identities.app, name="identities")
 app.add_typer(collections.app, name="collections")
 app.add_typer(models.app, name="models")
 app.add_typer(db.app, name="db")
 app.add_typer(gallery.app, name="gallery")
 app.command()(doctor)
+evaluate.app.command()(robustness)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(operating_points.app, name="operating-points")
 app.command()(calibrate)

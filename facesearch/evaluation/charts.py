@@ -35,12 +35,14 @@ class Axis:
         low: Where it begins; above 0 on a logarithmic axis.
         high: Where it ends, above ``low``.
         is_log: Whether it is logarithmic.
+        names: Values and texts marked instead of round numbers, for an axis of kinds.
     """
 
     label: str
     low: float
     high: float
     is_log: bool = False
+    names: tuple[tuple[float, str], ...] = ()
 
     def __post_init__(self) -> None:
         """Check the range."""
@@ -58,7 +60,9 @@ class Axis:
         return np.clip(share, 0.0, 1.0)
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Return values and texts of about six marks."""
+        """Return values and texts of about six marks, or of the names."""
+        if self.names:
+            return list(self.names)
         if self.is_log:
             first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
             return [(10.0**power, _power_text(power)) for power in range(first, last + 1)]
