@@ -34,8 +34,10 @@ from facesearch.service.facade import FaceSearchService, Services
 from facesearch.service.facade_enroll import Enrolment
 from facesearch.service.facade_records import Records
 from facesearch.service.feedback import FeedbackBook
+from facesearch.service.file_journal import FileJournal
 from facesearch.service.gallery import GalleryIndexes
 from facesearch.service.identify import Identify
+from facesearch.service.known_files import KnownFiles
 from facesearch.service.lazy import LazyDetector, LazyEmbedder, LazyStore
 from facesearch.service.people import People
 from facesearch.service.pipeline import FacePipeline, ImageSource
@@ -173,7 +175,9 @@ class Parts:
             store=store,
             indexes=indexes,
             points=points,
-            enrolment=Enrolment(enroll, EnrollFolder(pipeline, enroll, self.make_picture), self.make_picture, settings.keep),
+            enrolment=Enrolment(
+                enroll, EnrollFolder(pipeline, enroll, self.make_picture, self._known_files), self.make_picture, settings.keep
+            ),
             verify=Verify(
                 store, points, default_fmr=settings.verify_fmr, fusion=settings.fusion, calibration=self._stored_calibration
             ),
@@ -224,6 +228,23 @@ class Parts:
             default_collection=settings.collection,
         )
         return Videos(index, search, settings.video_min_face_px, settings.quality_gate)
+
+    @cached_property
+    def _known_files(self) -> KnownFiles:
+        settings = self.settings
+        recipe = {
+            "min_face_px": settings.min_face_px,
+            "scale_factor": settings.scale_factor,
+            "thresholds": list(settings.detection_thresholds),
+            "max_faces": settings.max_faces,
+            "max_image_bytes": settings.max_image_bytes,
+            "max_image_pixels": settings.max_image_pixels,
+            "mismatch_fmr": settings.mismatch_fmr,
+            "quality_gate": settings.quality_gate,
+            "embedder": self.embedder_id,
+        }
+        path = settings.data_dir / "enrolled-files.journal"
+        return KnownFiles(self.store, self.embedder_id, lambda: FileJournal(path, recipe))
 
     @cached_property
     def gallery_doctor(self) -> GalleryDoctor:

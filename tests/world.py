@@ -32,8 +32,10 @@ from facesearch.service.facade_enroll import Enrolment
 from facesearch.service.facade_records import Records
 from facesearch.service.facade_video import Videos
 from facesearch.service.feedback import FeedbackBook
+from facesearch.service.file_journal import FileJournal
 from facesearch.service.gallery import GalleryIndexes
 from facesearch.service.identify import Identify
+from facesearch.service.known_files import KnownFiles
 from facesearch.service.people import People
 from facesearch.service.photographs import EmbedPhotographs
 from facesearch.service.pipeline import FacePipeline
@@ -189,6 +191,7 @@ class World:
         nets = self.networks
         self.pipeline = FacePipeline(nets.decode, nets, nets.align, nets, min_face_px=20)
         enroll = Enroll(self.store, self.indexes, POINTS, duplicate_fpir=1e-3, mismatch_fmr=1e-2)
+        known = KnownFiles(self.store, embedder_id, lambda: FileJournal(folder / "enrolled-files.journal", {}))
         search = GallerySearch(self.store, self.indexes, default_collection="default", fusion=fusion)
         identify = Identify(search, POINTS, default_fpir=1e-2)
         self.films: dict[str, FakeFilm] = {}
@@ -199,7 +202,7 @@ class World:
                 store=self.store,
                 indexes=self.indexes,
                 points=POINTS,
-                enrolment=Enrolment(enroll, EnrollFolder(self.pipeline, enroll, make_picture), make_picture, Keep.NONE),
+                enrolment=Enrolment(enroll, EnrollFolder(self.pipeline, enroll, make_picture, known), make_picture, Keep.NONE),
                 verify=Verify(*(self.store, POINTS), default_fmr=1e-4, fusion=fusion, calibration=self._calibration),
                 identify=identify,
                 people=People(self.store, self.indexes, default_collection="default"),

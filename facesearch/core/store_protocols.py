@@ -97,6 +97,10 @@ class StoreReader(RecordsReader, VideosReader, Protocol):
         """Return those of the named templates that exist and are of this embedder, by id."""
         ...
 
+    def template_batch_of(self, identity_ids: Iterable[int], embedder_id: str) -> TemplateBatch:
+        """Return the templates of an embedder of some identities, by identity and id."""
+        ...
+
     def changes_since(self, collection: str, revision: int) -> tuple[GalleryChange, ...] | None:
         """Return the changes after a revision, oldest first, or None where the history no longer reaches back so far."""
         ...

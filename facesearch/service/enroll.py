@@ -1,52 +1,31 @@
-"""Enrolment: one photograph, all faces of a photograph, or a folder of people.
+"""Enrolment: one photograph, all faces of a photograph, or a group of many photographs.
 
-The checks (same face again, another person under this label, this person under another label) and the writing are one transaction:
-what was checked still holds when it is committed.
+The checks (see ``enroll_decisions``) and the writing are one transaction: what was checked still holds when it is committed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from facesearch.core.decision import OperatingPoints, stricter
-from facesearch.core.errors import (
-    DuplicatePersonError,
-    DuplicateTemplateError,
-    IdentityMismatchError,
-    InputError,
-    LabelTakenError,
-    LowQualityFaceError,
-    UnknownIdentityError,
-)
-from facesearch.core.face import box_iou
-from facesearch.core.identity import EnrolledTemplate, Identity, KeptPicture, NewFace, Provenance, checked_label, checked_tags
-from facesearch.core.protocols import GalleryIndex, IdentityStore, StoreWriter
+from facesearch.core.decision import OperatingPoints
+from facesearch.core.errors import EnrollmentError, FaceSearchError, InputError, LowQualityFaceError
+from facesearch.core.identity import Collection, EnrolledTemplate, Identity, NewFace, Provenance, checked_label, checked_tags
+from facesearch.core.protocols import IdentityStore, StoreWriter
 from facesearch.core.quality import QualityGate
-from facesearch.service.feedback import objections
+from facesearch.service.enroll_decisions import (
+    Accepted,
+    EnrollmentChecks,
+    EnrollmentDecisions,
+    FaceToEnroll,
+    SameAsAccepted,
+    same_face_error,
+)
 from facesearch.service.gallery import GalleryIndexes
-from facesearch.service.pipeline import ProbeFace
+from facesearch.service.pipeline import FoundFace
 
-SAME_FACE_IOU = 0.5
-"""Boxes of one photograph that overlap at least so far are the same face (PASCAL VOC's criterion)."""
-
-
-@dataclass(frozen=True, slots=True)
-class EnrollmentChecks:
-    """What an enrolment may wave through.
-
-    Attributes:
-        new: The label must not exist yet.
-        allow_mismatch: Enroll although the face resembles none of the label's photographs.
-        allow_duplicate: Enroll although the face is that of somebody enrolled under another label.
-        quality_gate: How usable the face must be; None for the setting.
-    """
-
-    new: bool = False
-    allow_mismatch: bool = False
-    allow_duplicate: bool = False
-    quality_gate: QualityGate | None = None
+__all__ = ["Enroll", "Enrollment", "EnrollmentChecks", "FaceToEnroll", "GroupOutcome"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +45,17 @@ class Enrollment:
     possible_duplicate: str | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FaceToEnroll:
-    """A face, whose it is, and what to keep of the photograph."""
+@dataclass(frozen=True, slots=True)
+class GroupOutcome:
+    """What became of the faces of a group.
 
-    face: ProbeFace
-    label: str
-    picture: KeptPicture | None = None
+    Attributes:
+        collection: Where they went, as it was before; None where nothing was enrolled in a collection that is not there yet.
+        outcomes: For each face what was stored, or why nothing was.
+    """
+
+    collection: Collection | None
+    outcomes: tuple[Enrollment | FaceSearchError, ...]
 
 
 class Enroll:
@@ -99,9 +82,7 @@ class Enroll:
     ) -> None:
         self._store = store
         self._indexes = indexes
-        self._points = points
-        self._duplicate_fpir = duplicate_fpir
-        self._mismatch_fmr = mismatch_fmr
+        self._rules = (points, duplicate_fpir, mismatch_fmr)
         self._quality_gate = quality_gate
 
     def __call__(
@@ -110,9 +91,15 @@ class Enroll:
         *,
         collection: str,
         tags: Iterable[str] = (),
-        checks: EnrollmentChecks = EnrollmentChecks(),
+        checks: EnrollmentChecks = EnrollmentChecks(),  # noqa: B008 - frozen, without state
     ) -> tuple[Enrollment, ...]:
         """Enroll faces of one photograph, all or none of them.
+
+        Args:
+            faces: The faces.
+            collection: Where to.
+            tags: Tags for all of them, beside their own.
+            checks: What is waved through.
 
         Raises:
             LabelError: A label, tag or collection name is not allowed.
@@ -124,19 +111,102 @@ class Enroll:
         """
         name = checked_label(collection, what="collection name")
         wanted = checked_tags(tags)
-        labels = [checked_label(one.label) for one in faces]
-        if len(set(labels)) != len(labels):
+        checked = [_checked(one, wanted) for one in faces]
+        if len({one.label for one in checked}) != len(checked):
             raise InputError("one photograph shows a person once: two faces were given the same label")
-        gate = self._quality_gate if checks.quality_gate is None else checks.quality_gate
-        for one in faces:
-            _refuse_low_quality(one.face, gate)
+        for one in checked:
+            self._refuse_low_quality(one.face, checks)
+        if not checked:
+            return ()
         self._warm_up(name)
         with self._store.writing() as writer:
             writer.ensure_collection(name)
-            _, index = self._indexes.synced(writer, name)
-            return tuple(
-                self._enroll_one(writer, index, one, label, name, wanted, checks) for one, label in zip(faces, labels, strict=True)
-            )
+            decisions = self._decisions(writer, name, checked)
+            accepted = []
+            for one in checked:
+                decided = decisions.decide(one, checks)
+                if isinstance(decided, SameAsAccepted):
+                    raise InputError(
+                        f"{one.face.image.name}: {one.label!r} and {decided.first.one.label!r} were given the same face"
+                    )
+                accepted.append(decided)
+            return _written(writer, name, accepted)
+
+    def group(
+        self,
+        faces: Sequence[FaceToEnroll],
+        *,
+        collection: str,
+        checks: EnrollmentChecks = EnrollmentChecks(),  # noqa: B008 - frozen, without state
+    ) -> GroupOutcome:
+        """Enroll faces of different photographs in one transaction, with the outcomes of one after the other.
+
+        A face that is refused keeps none of the others out.
+
+        Raises:
+            LabelError: The collection name is not allowed.
+            StoreError: The database failed; nothing of the group was stored.
+        """
+        name = checked_label(collection, what="collection name")
+        outcomes: list[Enrollment | FaceSearchError | None] = [None] * len(faces)
+        usable: dict[int, FaceToEnroll] = {}
+        for place, one in enumerate(faces):
+            try:
+                self._refuse_low_quality(one.face, checks)
+                usable[place] = _checked(one, ())
+            except InputError as exc:
+                outcomes[place] = exc
+        found = None
+        if usable:
+            try:
+                found = self._group(usable, outcomes, name, checks)
+            except (InputError, EnrollmentError):
+                # Something that only writing shows about one face: each of them alone, so that the others are kept.
+                found = self._one_by_one(usable, outcomes, name, checks)
+        return GroupOutcome(found, tuple(one for one in outcomes if one is not None))
+
+    def _group(
+        self,
+        usable: dict[int, FaceToEnroll],
+        outcomes: list[Enrollment | FaceSearchError | None],
+        name: str,
+        checks: EnrollmentChecks,
+    ) -> Collection:
+        self._warm_up(name)
+        with self._store.writing() as writer:
+            found = writer.ensure_collection(name)
+            decisions = self._decisions(writer, name, tuple(usable.values()))
+            decided: dict[int, Accepted | SameAsAccepted] = {}
+            for place, one in usable.items():
+                try:
+                    decided[place] = decisions.decide(one, checks)
+                except EnrollmentError as exc:
+                    outcomes[place] = exc
+            accepted = {place: one for place, one in decided.items() if isinstance(one, Accepted)}
+            written = dict(zip(accepted, _written(writer, name, tuple(accepted.values())), strict=True))
+        by_accepted = {id(accepted[place]): done for place, done in written.items()}
+        for place, one_decided in decided.items():
+            if isinstance(one_decided, Accepted):
+                outcomes[place] = written[place]
+            else:
+                first = by_accepted[id(one_decided.first)]
+                outcomes[place] = same_face_error(usable[place].face, first.identity.label, first.template.template_id)
+        return found
+
+    def _one_by_one(
+        self,
+        usable: dict[int, FaceToEnroll],
+        outcomes: list[Enrollment | FaceSearchError | None],
+        name: str,
+        checks: EnrollmentChecks,
+    ) -> Collection | None:
+        for place, one in usable.items():
+            try:
+                outcomes[place] = self((one,), collection=name, checks=checks)[0]
+            except (InputError, EnrollmentError) as exc:
+                outcomes[place] = exc
+        with self._store.reading() as reader:
+            return next((one for one in reader.collections() if one.name == name), None)
 
     def _warm_up(self, name: str) -> None:
         # A long catch-up happens here, before the writing transaction makes other writers wait for it.
@@ -144,81 +214,39 @@ class Enroll:
             if any(found.name == name for found in reader.collections()):
                 self._indexes.synced(reader, name)
 
-    def _enroll_one(
-        self,
-        writer: StoreWriter,
-        index: GalleryIndex,
-        one: FaceToEnroll,
-        label: str,
-        collection: str,
-        tags: tuple[str, ...],
-        checks: EnrollmentChecks,
-    ) -> Enrollment:
-        self._refuse_same_face(writer, one.face, collection)
-        try:
-            person: Identity | None = writer.identity(collection, label)
-        except UnknownIdentityError:
-            person = None
-        if person is not None and checks.new:
-            raise LabelTakenError(f"label {label!r} exists in collection {collection!r}; leave out 'new' to add a photograph")
-        if person is not None and not checks.allow_mismatch:
-            self._refuse_mismatch(writer, one.face, person)
-        double = self._double(writer, index, one.face, collection, person)
-        if double is not None and not checks.allow_duplicate:
-            raise DuplicatePersonError(
-                f"{one.face.image.name}: the face for {label!r} is that of {double.label!r} already enrolled in {collection!r}; "
-                "allow duplicates to enroll it all the same",
-                label=label,
-                other_label=double.label,
-            )
-        is_new = person is None
-        if person is None:
-            person = writer.add_identity(collection, label, tags)
-        elif tags:
-            person = writer.set_tags(person.identity_id, {*person.tags, *tags})
-        stored = writer.add_face(person.identity_id, _new_face(one))
-        return Enrollment(person, stored, is_new, double.label if double is not None else None)
+    def _decisions(self, writer: StoreWriter, name: str, faces: Sequence[FaceToEnroll]) -> EnrollmentDecisions:
+        _, index = self._indexes.synced(writer, name)
+        return EnrollmentDecisions(writer, index, faces, collection=name, rules=self._rules)
 
-    def _refuse_same_face(self, writer: StoreWriter, face: ProbeFace, collection: str) -> None:
-        for template_id, label, box in writer.faces_of_image(collection, face.image.digest, face.template.embedder_id):
-            if box_iou(box, face.detection.box) >= SAME_FACE_IOU:
-                raise DuplicateTemplateError(
-                    f"{face.image.name}: this face of this photograph is enrolled already, as {label!r} (template {template_id})",
-                    label=label,
-                    template_id=template_id,
-                )
-
-    def _refuse_mismatch(self, writer: StoreWriter, face: ProbeFace, person: Identity) -> None:
-        enrolled = [
-            one.template for one in writer.templates_of(person.identity_id) if one.template.embedder_id == face.template.embedder_id
-        ]
-        if not enrolled:
-            return
-        threshold = self._points.at_fmr(self._mismatch_fmr).threshold
-        best = max(float(template.vector @ face.template.vector) for template in enrolled)
-        if best < threshold:
-            raise IdentityMismatchError(
-                f"{face.image.name}: the face resembles no photograph of {person.label!r} "
-                f"(best score {best:.3f}, needed {threshold:.3f}); allow the mismatch to enroll it all the same",
-                label=person.label,
-                score=round(best, 4),
-                threshold=threshold,
-            )
-
-    def _double(
-        self, writer: StoreWriter, index: GalleryIndex, face: ProbeFace, collection: str, person: Identity | None
-    ) -> Identity | None:
-        """Return whose else the face could be taken for, as feedback allows, or None."""
-        threshold = self._points.at_fpir(self._duplicate_fpir, len(index)).threshold
-        said = objections(writer, collection, face.template.embedder_id)
-        ruled_out = said.rejected(face) | ({person.identity_id} if person is not None else set())
-        for near in index.search(face.template, 1 + len(ruled_out)):
-            if near.identity_id not in ruled_out and near.score >= stricter(threshold, said.floor(near.identity_id)):
-                return writer.identities_by_id([near.identity_id]).get(near.identity_id)
-        return None
+    def _refuse_low_quality(self, face: FoundFace, checks: EnrollmentChecks) -> None:
+        _refuse_low_quality(face, self._quality_gate if checks.quality_gate is None else checks.quality_gate)
 
 
-def _refuse_low_quality(face: ProbeFace, gate: QualityGate) -> None:
+def _checked(one: FaceToEnroll, tags: Iterable[str]) -> FaceToEnroll:
+    return replace(one, label=checked_label(one.label), tags=checked_tags((*one.tags, *tags)))
+
+
+def _written(writer: StoreWriter, collection: str, accepted: Sequence[Accepted]) -> tuple[Enrollment, ...]:
+    """Write faces that were accepted, in order."""
+    fresh = [one for one in accepted if one.is_new]
+    people: dict[int, Identity] = {}
+    if fresh:
+        last_tags = {one.person_key: one.tags for one in accepted}
+        made = writer.add_identities(collection, [(one.one.label, last_tags[one.person_key]) for one in fresh])
+        people.update((one.person_key, person) for one, person in zip(fresh, made, strict=True))
+    known = writer.identities_by_id({one.person_key for one in accepted}.difference(people))
+    for one in accepted:
+        if one.person_key in known and known[one.person_key].tags != one.tags:
+            known[one.person_key] = writer.set_tags(one.person_key, one.tags)
+    people.update(known)
+    stored = writer.add_faces([(people[one.person_key].identity_id, _new_face(one.one)) for one in accepted])
+    return tuple(
+        Enrollment(replace(people[one.person_key], tags=one.tags), template, one.is_new, one.other_label)
+        for one, template in zip(accepted, stored, strict=True)
+    )
+
+
+def _refuse_low_quality(face: FoundFace, gate: QualityGate) -> None:
     missing = face.quality.shortfalls(gate) if face.quality is not None else ()
     if missing:
         raise LowQualityFaceError(

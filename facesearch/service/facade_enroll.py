@@ -15,7 +15,7 @@ from facesearch.core.face import Box
 from facesearch.core.identity import Keep
 from facesearch.core.quality import QualityGate, checked_gate
 from facesearch.service.enroll import Enroll, Enrollment, EnrollmentChecks, FaceToEnroll
-from facesearch.service.enroll_folder import EnrollFolder, FileOutcome, FolderReport, labelled_files
+from facesearch.service.enroll_folder import EnrollFolder, FileOutcome, FolderReport, LabelledFolder
 from facesearch.service.faces import FaceChoice
 from facesearch.service.pipeline import FacePipeline, ImageSource, PictureMaker
 
@@ -158,21 +158,35 @@ class EnrollFacade:
         allow_mismatch: bool = False,
         quality_gate: QualityGate | str | None = None,
         keep: Keep | str | None = None,
+        retry_failures: bool = False,
         on_outcome: Callable[[FileOutcome], None] | None = None,
     ) -> FolderReport:
         """Enroll ``<label>/<picture>`` of a folder, or the files that a CSV (``file,label[,tags]``) names; see ``EnrollFolder``.
 
-        Every file gets an outcome; a file that cannot be enrolled does not stop the others. A second run enrolls nothing twice.
+        Every file gets an outcome; a file that cannot be enrolled does not stop the others. A second run enrolls nothing twice and
+        goes on where the first was interrupted, without looking again at files that it had done with and that have not changed.
+
+        Args:
+            folder: ``<label>/<picture>`` one level deep; with ``labels_csv`` the place its file names are relative to.
+            labels_csv: UTF-8 CSV with a header; columns ``file`` and ``label``, optionally ``tags`` (separated by ``;``).
+            collection: As in ``enroll``.
+            face: As in ``enroll``.
+            allow_mismatch: As in ``enroll``.
+            quality_gate: As in ``enroll``.
+            keep: As in ``enroll``.
+            retry_failures: Look again at files that an earlier run could not enroll.
+            on_outcome: Called once a file, in order; an enrolled one is on the disk by then.
 
         Raises:
             InputError: No folder, or nothing in it to enroll.
         """
         enrolment, _ = self._enrolment()
         return enrolment.enroll_folder(
-            labelled_files(folder, labels_csv=labels_csv),
+            LabelledFolder(folder, labels_csv=labels_csv),
             collection=self._collection(collection),
             face=face,
             keep=enrolment.checked_keep(keep),
             checks=EnrollmentChecks(allow_mismatch=allow_mismatch, quality_gate=checked_gate(quality_gate)),
+            retry_failures=retry_failures,
             on_outcome=on_outcome,
         )

@@ -259,6 +259,18 @@ class SqlReader(RecordsReader, VideosReader):
             rows += self._session.rows(_vectors(embedder_id).where(TemplateRow.id.in_(chunk)).order_by(TemplateRow.id))
         return _batch(rows, embedder_id, None)
 
+    def template_batch_of(self, identity_ids: Iterable[int], embedder_id: str) -> TemplateBatch:
+        """Return the templates of an embedder of some identities, by identity and id; shape ``(0, 0)`` with none of them.
+
+        Raises:
+            TemplateFormatError: A stored vector is damaged or differs in length from the others.
+        """
+        rows: list[Row[*tuple[Any, ...]]] = []
+        for chunk in chunks(identity_ids):
+            wanted = _vectors(embedder_id).where(FaceRow.identity_id.in_(chunk))
+            rows += self._session.rows(wanted.order_by(FaceRow.identity_id, TemplateRow.id))
+        return _batch(rows, embedder_id, None)
+
     def changes_since(self, collection: str, revision: int) -> tuple[GalleryChange, ...] | None:
         """Return the changes after a revision, oldest first.
 
