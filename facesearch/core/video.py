@@ -92,7 +92,7 @@ class VideoFrame:
 
     Attributes:
         time_s: When it is shown, in seconds from the first frame.
-        image: Upright, RGB. Its digest is that of the file's digest and the frame's number: the same for the same frame.
+        image: Upright, RGB. Its digest is that of the file's digest and the frame's time: the same for the same frame.
     """
 
     time_s: float

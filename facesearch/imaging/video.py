@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -108,18 +108,22 @@ class VideoFile:
         self._sampled = True
         return self._frames(rate)
 
-    def frames_at(self, times_s: Sequence[float]) -> Iterator[VideoFrame]:
+    def frames_at(self, times_s: Iterable[float]) -> Iterator[VideoFrame]:
         """Yield the frame shown at each time, by rising time; times past the last readable frame yield nothing.
 
         Args:
             times_s: In seconds from the first frame, as ``VideoFrame.time_s`` gave them.
         """
-        wanted = sorted(set(times_s))
-        while wanted and self._capture.grab():
-            time_s = self._advance()
-            if time_s >= wanted[0] - _SAME_TIME_S:
-                yield self._frame(time_s)
-                wanted = [one for one in wanted if one > time_s + _SAME_TIME_S]
+        if not self._n_frames and self._capture.grab():
+            self._advance()
+        for wanted in sorted(set(times_s)):
+            if wanted - self._end_s > _SEEK_FROM_S:
+                self._seek(wanted)
+            while self._end_s < wanted - _SAME_TIME_S:
+                if not self._capture.grab():
+                    return
+                self._advance()
+            yield self._frame(self._end_s)
 
     def close(self) -> None:
         """Release the file. Idempotent."""
@@ -151,6 +155,17 @@ class VideoFile:
         self._end_s = time_s
         return time_s
 
+    def _seek(self, wanted_s: float) -> None:
+        """Go to a frame some seconds before a time, as far as the container knows where that is; else begin anew."""
+        self._capture.set(cv2.CAP_PROP_POS_MSEC, 1000.0 * (self._start_s + wanted_s - _SEEK_BEFORE_S))
+        time_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0 - self._start_s if self._capture.grab() else math.inf
+        if not 0.0 <= time_s <= wanted_s:
+            self._capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
+            time_s = 0.0
+            if not self._capture.grab():
+                time_s = math.inf
+        self._end_s = time_s
+
     def _frame(self, time_s: float) -> VideoFrame:
         found, bgr = self._capture.retrieve()
         if not found:
@@ -158,7 +173,7 @@ class VideoFile:
         pixels: Pixels = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
         pixels.setflags(write=False)
         # Hashing every frame's pixels would take as long as decoding it.
-        digest = hashlib.sha256(f"{self._info.digest}#{self._n_frames - 1}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{self._info.digest}@{round(time_s * 1e6)}".encode()).hexdigest()
         return VideoFrame(time_s, Image(pixels, digest, f"{self._info.source}@{time_s:.3f}s"))
 
 
@@ -170,6 +185,10 @@ def video_digest(path: str | os.PathLike[str]) -> str:
     """
     return _checked_file(os.fspath(path))[1]
 
+
+_SEEK_FROM_S = 10.0
+_SEEK_BEFORE_S = 2.0
+"""Frames farther away than the first are not decoded one by one; the second leaves room for containers with rough counts."""
 
 _SAME_TIME_S = 5e-4
 """Times closer than half a millisecond are the same: OpenCV gives milliseconds, containers count in fractions of their own."""
