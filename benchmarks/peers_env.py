@@ -25,7 +25,7 @@ STEPS: dict[str, tuple[tuple[str, ...], str]] = {
         ("setuptools<81", "wheel", "cmake", "face_recognition_models", "face_recognition"),
         "import face_recognition",
     ),
-    "deepface": (("deepface", "tf-keras", "mtcnn"), "import deepface, tf_keras, mtcnn"),
+    "deepface": (("deepface", "tf-keras", "mtcnn", "werkzeug"), "import tf_keras, mtcnn; from deepface import DeepFace"),
     "faiss-cpu": (("faiss-cpu",), "import faiss"),
     "hnswlib": (("hnswlib",), "import hnswlib"),
     "opencv": (("opencv-python-headless",), "import cv2; cv2.FaceRecognizerSF"),
