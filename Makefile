@@ -63,7 +63,7 @@ bench-detector: $(STAMP)  ## recall and false positives of the detector beside f
 	@"$(BIN)/python" benchmarks/detector.py
 
 bench-index: $(STAMP)  ## recall and speed of the vector index by setting
-	@"$(BIN)/python" benchmarks/index.py
+	@"$(BIN)/python" -m benchmarks.index
 
 bench: bench-peers-env  ## everything beside its peers, into benchmarks/RESULTS.md (PARTS="detector million" runs some of it)
 	@"$(BIN)/python" -m benchmarks.results run $(PARTS)

@@ -2,7 +2,7 @@
 
 Usage::
 
-    python benchmarks/index.py [--n 100000] [--dim 128] [--intrinsic 128] [--probes 1000] [--setting M,EF_CONSTRUCTION,EF ...]
+    python -m benchmarks.index [--n 100000] [--dim 128] [--intrinsic 128] [--probes 1000] [--setting M,EF_CONSTRUCTION,EF ...]
 
 The gallery is made up: people with four photographs each, a photograph being the person's direction plus noise such that two of
 them have a cosine similarity of about ``--mated`` (0.7). Directions are uniform on the sphere, the hardest case for a graph, unless
@@ -22,6 +22,7 @@ from pathlib import Path
 import hnswlib
 import numpy as np
 
+from benchmarks.side_by_side import Results
 from facesearch.core.template import Template, TemplateBatch
 from facesearch.gallery.exact import ExactIndex
 from facesearch.gallery.factory import GalleryIndexFactory
@@ -136,7 +137,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--setting", action="append", help="M,EF_CONSTRUCTION,EF")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--json", type=Path, help="also write what is printed for benchmarks/results.py")
     given = parser.parse_args()
+    results, lines = Results("index"), []
+
+    def say(line: str) -> None:
+        lines.append(line)
+        print(line, flush=True)
 
     n_people = given.n // PHOTOGRAPHS
     people = People(n_people, given.dim, given.intrinsic or given.dim, given.mated, given.seed)
@@ -151,15 +158,15 @@ def main() -> None:
         groups[name] = (probes, exact.search_many(probes, given.k))
     scan = milliseconds(lambda probe: exact.search(probe, given.k), groups["mated"][0][:200])
     mates = np.mean([truth[0].identity_id == who + 1 for truth, who in zip(groups["mated"][1], drawn, strict=True)])
-    print(f"{given.n} templates of {n_people} people, {given.dim}-d, {given.probes} probes of each kind, k = {given.k} identities")
-    print(f"exact search: median {scan[1]:.2f} ms, 95 % {scan[2]:.2f} ms; it finds the mate of {mates:.4f} of the mated probes")
-    print(
-        "  M  efC   ef | build s |    MB | save  load s    MB | mated top1 all | non-m. top1 all | bare p50 p95 | ours p50 p95 ms"
-    )
+    say(f"{given.n} templates of {n_people} people, {given.dim}-d, {given.probes} probes of each kind, k = {given.k} identities")
+    say(f"exact search: median {scan[1]:.2f} ms, 95 % {scan[2]:.2f} ms; it finds the mate of {mates:.4f} of the mated probes")
+    say("  M  efC   ef | build s |    MB | save  load s    MB | mated top1 all | non-m. top1 all | bare p50 p95 | ours p50 p95 ms")
     for setting in given.setting or SETTINGS:
         m, ef_construction, ef = (int(value) for value in setting.split(","))
         options = IndexOptions(kind="hnsw", m=m, ef_construction=ef_construction, ef=ef, threads=given.threads)
-        print(measured(batch, options, groups, given.k), flush=True)
+        say(measured(batch, options, groups, given.k))
+    results.tables.append("\n".join(["```", *lines, "```"]))
+    results.write(given.json)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class IndexOptions:
         threads: Threads for large additions, rebuilds and ``search_many``; 0 for as many as the machine has. A single search uses
             the caller's thread only.
 
-    The defaults come from ``python benchmarks/index.py`` (100,000 templates of 25,000 made-up people, 128 numbers, k = 5, two
+    The defaults come from ``python -m benchmarks.index`` (100,000 templates of 25,000 made-up people, 128 numbers, k = 5, two
     shared cores). Share of mated probes whose first answer is the exact one, and median time: 0.992, 0.16 ms for 16/100/64 (m,
     ef_construction, ef); 0.998, 0.16 ms for 16/200/64; 1.000, 0.31 ms for 16/200/128;
     1.000, 0.35 ms for 24/200/128; 1.000, 0.52 ms for 32/200/128.
