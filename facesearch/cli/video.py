@@ -319,7 +319,7 @@ def _tiles(session: Session, found: VideoFindings) -> list[Tile]:
 
     def tile(seen: Sighting) -> Tile:
         frame = pictures.get(seen.best_s)
-        when = f"{clock(seen.interval.start_s)} – {clock(seen.interval.end_s)}"
+        when = f"{clock(seen.interval.start_s)} to {clock(seen.interval.end_s)}"
         cut = None if frame is None else thumbnail(frame.image, seen.detection.box)
         return Tile(cut, (when, f"score {seen.score:.3f}  {Path(info.source).name}"))
 
