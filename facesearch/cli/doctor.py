@@ -181,7 +181,8 @@ def _installed(name: str) -> str:
 def _detector_weights() -> str:
     import hashlib
 
-    from facesearch.detection.networks import ONET_DIGEST, PNET_DIGEST, RNET_DIGEST, WHEEL, weights_folder
+    from facesearch.detection.native_library import instruction_sets, load_library
+    from facesearch.detection.weights import ONET_DIGEST, PNET_DIGEST, RNET_DIGEST, WHEEL, weights_folder
 
     folder = weights_folder()
     for name, expected in (("pnet.pt", PNET_DIGEST), ("rnet.pt", RNET_DIGEST), ("onet.pt", ONET_DIGEST)):
@@ -193,7 +194,9 @@ def _detector_weights() -> str:
             ) from exc
         if found != expected:
             raise CheckpointDigestError(f"{folder / name} has SHA-256 {found[:12]}…, the published weights {expected[:12]}…")
-    return f"P-, R- and O-Net of {WHEEL}"
+    library = load_library()
+    how = f"compiled, for {instruction_sets(library)[0]}" if library is not None else "run by the engine: nothing was compiled"
+    return f"P-, R- and O-Net of {WHEEL}, {how}"
 
 
 def _embedder(parts: Parts) -> str:

@@ -113,13 +113,18 @@ def squared(boxes: Boxes) -> Boxes:
     return np.concatenate([corner, corner + side], axis=1)
 
 
-def clipped_pixels(boxes: Boxes, height: int, width: int) -> NDArray[np.int64]:
+def clipped_pixels(boxes: Boxes, height: int | NDArray[np.int64], width: int | NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the pixels of an image that boxes cover, as rows ``(left, top, right, bottom)``, right and bottom excluded.
 
     Corners are cut to whole numbers towards zero and counted from 1, as the cascade was trained; a box outside the image comes back
     empty (``right <= left`` or ``bottom <= top``).
+
+    Args:
+        boxes: ``(N, 4)``.
+        height: Rows of the image, or ``(N,)`` of the image of each box.
+        width: Its columns, likewise.
     """
     whole = np.clip(boxes, -(2**30), 2**30).astype(np.int64)
     starts = np.maximum(whole[:, :2], 1) - 1
-    ends = np.minimum(whole[:, 2:], (width, height))
+    ends = np.minimum(whole[:, 2:], np.stack([width, height], axis=-1))
     return np.concatenate([starts, ends], axis=1)

@@ -18,7 +18,11 @@ from facesearch.core.errors import InputError, SettingsError
 from facesearch.core.face import Box, Detection, checked_box
 from facesearch.core.image import Image
 from facesearch.detection.cascade import Cascade, Faces, Thresholds
+from facesearch.detection.engine_stages import EngineStages
+from facesearch.detection.native_library import load_library
+from facesearch.detection.native_stages import NativeStages
 from facesearch.detection.networks import network_specs
+from facesearch.detection.stages import Stages
 from facesearch.inference import Engine
 
 SMALLEST_FACE_PX = 6
@@ -26,7 +30,8 @@ SMALLEST_FACE_PX = 6
 
 _RUN_PHOTOS = 32
 _RUN_PX = 2**24
-"""Photographs and pixels that go through the cascade together: bounds the memory of a long list (a pixel takes 16 bytes there)."""
+"""Photographs and pixels that go through the cascade together: bounds the memory of a long list (a pixel takes 16 bytes in an
+engine's cascade)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +72,32 @@ class DetectorSettings:
 class MtcnnDetector:
     """Finds faces with the MTCNN cascade (Zhang et al. 2016); implements ``core.protocols.Detector``.
 
-    The networks are loaded by the first photograph. Safe to use from several threads.
+    The networks are loaded by the first photograph: the compiled ones where the installation has them (``native_library``), else
+    the engine's. Safe to use from several threads.
 
     Args:
-        engine: What runs the networks.
+        engine: What runs the networks where nothing was compiled, or the engine is not ``openvino``.
         settings: What to look for.
         weights_folder: Where pnet.pt, rnet.pt and onet.pt are; None finds those of the installed facenet-pytorch.
+        threads: Threads of the compiled cascade, at least 1; None is one a core. An engine has its own setting.
+        native: Let the compiled cascade take the place of the engine ``openvino`` where the installation has one. It is float32
+            whatever the engine's precision. Any other engine runs the networks itself.
     """
 
-    def __init__(self, engine: Engine, settings: DetectorSettings | None = None, weights_folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        settings: DetectorSettings | None = None,
+        weights_folder: Path | None = None,
+        *,
+        threads: int | None = None,
+        native: bool = True,
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise SettingsError(f"threads must be at least 1, not {threads}")
         self.settings = settings if settings is not None else DetectorSettings()
+        self._threads = threads
+        self._native = native
         self._engine = engine
         self._weights_folder = weights_folder
         self._loaded: Cascade | None = None
@@ -117,10 +138,18 @@ class MtcnnDetector:
     def _cascade(self) -> Cascade:
         with self._lock:
             if self._loaded is None:
-                p, r, o = (self._engine.load(spec) for spec in network_specs(self._weights_folder))
                 settings = self.settings
-                self._loaded = Cascade((p, r, o), settings.min_face_px, settings.scale_factor, Thresholds(*settings.thresholds))
+                self._loaded = Cascade(
+                    self._stages(), settings.min_face_px, settings.scale_factor, Thresholds(*settings.thresholds)
+                )
             return self._loaded
+
+    def _stages(self) -> Stages:
+        library = load_library() if self._native and self._engine.name == "openvino" else None
+        if library is not None:
+            return NativeStages(library, self._weights_folder, threads=self._threads)
+        p, r, o = (self._engine.load(spec) for spec in network_specs(self._weights_folder))
+        return EngineStages((p, r, o))
 
     def _detections(self, faces: Faces, offset: tuple[int, int]) -> tuple[Detection, ...]:
         """Return one photograph's faces as values, moved by ``offset`` (x, y)."""

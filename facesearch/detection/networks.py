@@ -7,26 +7,16 @@ read, and torch only when a network has to be built. Nothing is trained here.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import io
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facesearch.core.errors import CheckpointDigestError, CheckpointNotFoundError
+from facesearch.detection.weights import ONET_DIGEST, PNET_DIGEST, RNET_DIGEST, read_weights
 from facesearch.inference import NetworkSpec
 
 if TYPE_CHECKING:
     import torch
-
-WHEEL = "facenet-pytorch==2.5.3"
-"""What carries the weights: MIT licence, converted by its author from the models of Zhang et al."""
-
-PNET_DIGEST = "a2a71925e0b9996a42f63e47efc1ca19043e69558b5c523b978d611dfae49c8f"
-RNET_DIGEST = "bbb937de72efc9ef83b186c49f5f558467a1d7e3453a8ece0d71a886633f6a86"
-ONET_DIGEST = "165bfbe42940416ccfb977545cf0e976d5bf321f67083ae2aaaa5c764280118d"
 
 PNET_STRIDE = 2
 """Pixels between two cells of the P-Net."""
@@ -37,20 +27,17 @@ PNET_CELL_PX = 12
 RNET_PX = 24
 ONET_PX = 48
 
+PNET_LAYERS = "c1 m2 c2 c3"
+RNET_LAYERS = "c1 m3 c2 m3 c3 d4"
+ONET_LAYERS = "c1 m3 c2 m3 c3 m2 c4 d5"
+"""Layers in order: ``c<n>`` convolution, ``d<n>`` dense, each followed by its PReLU; ``m<size>`` max pooling of stride 2 that keeps
+a last, partly covered window. For the first dense layer maps are flattened with the channel fastest, then the row, then the column.
+"""
 
-def weights_folder() -> Path:
-    """Return the folder with the published weights, found without importing the package that holds it.
-
-    Raises:
-        CheckpointNotFoundError: facenet-pytorch is not installed.
-    """
-    found = importlib.util.find_spec("facenet_pytorch")
-    places = list(found.submodule_search_locations or ()) if found else []
-    if not places:
-        raise CheckpointNotFoundError(
-            f"the detector's weights come with facenet-pytorch, which is not installed: pip install {WHEEL}"
-        )
-    return Path(places[0], "data")
+PNET_HEADS = ("conv4_1", "conv4_2")
+RNET_HEADS = ("dense5_1", "dense5_2")
+ONET_HEADS = ("dense6_1", "dense6_2", "dense6_3")
+"""Layers without PReLU after the last: two logits (not a face, face), the box's corrections, the landmarks."""
 
 
 def network_specs(folder: Path | None = None) -> tuple[NetworkSpec, NetworkSpec, NetworkSpec]:
@@ -67,38 +54,26 @@ def network_specs(folder: Path | None = None) -> tuple[NetworkSpec, NetworkSpec,
         folder: Where pnet.pt, rnet.pt and onet.pt are; None is the installed facenet-pytorch. Read only when a network is built.
     """
     return (
-        NetworkSpec("mtcnn-p", PNET_DIGEST, partial(_pnet, folder), (1, 64, 64, 3), dynamic_axes=(0, 1, 2)),
-        NetworkSpec("mtcnn-r", RNET_DIGEST, partial(_rnet, folder), (2, RNET_PX, RNET_PX, 3)),
-        NetworkSpec("mtcnn-o", ONET_DIGEST, partial(_onet, folder), (2, ONET_PX, ONET_PX, 3)),
+        NetworkSpec(
+            "mtcnn-p",
+            PNET_DIGEST,
+            partial(_built, folder, "pnet.pt", PNET_DIGEST, PNET_LAYERS, PNET_HEADS),
+            (1, 64, 64, 3),
+            dynamic_axes=(0, 1, 2),
+        ),
+        NetworkSpec(
+            "mtcnn-r",
+            RNET_DIGEST,
+            partial(_built, folder, "rnet.pt", RNET_DIGEST, RNET_LAYERS, RNET_HEADS),
+            (2, RNET_PX, RNET_PX, 3),
+        ),
+        NetworkSpec(
+            "mtcnn-o",
+            ONET_DIGEST,
+            partial(_built, folder, "onet.pt", ONET_DIGEST, ONET_LAYERS, ONET_HEADS),
+            (2, ONET_PX, ONET_PX, 3),
+        ),
     )
-
-
-def _state(folder: Path | None, name: str, digest: str) -> dict[str, torch.Tensor]:
-    """Return the tensors of a weight file after checking that it is the published one.
-
-    Raises:
-        CheckpointNotFoundError: There is no such file.
-        CheckpointDigestError: It is another file.
-    """
-    import torch
-
-    path = (folder if folder is not None else weights_folder()) / name
-    try:
-        content = path.read_bytes()
-    except OSError as exc:
-        raise CheckpointNotFoundError(
-            f"the detector's weights {path} cannot be read ({exc.strerror}): pip install --force-reinstall {WHEEL}", path=str(path)
-        ) from exc
-    found = hashlib.sha256(content).hexdigest()
-    if found != digest:
-        raise CheckpointDigestError(
-            f"{path} has SHA-256 {found[:12]}…, the published weights have {digest[:12]}…: pip install --force-reinstall {WHEEL}",
-            path=str(path),
-            found=found,
-            expected=digest,
-        )
-    tensors: dict[str, torch.Tensor] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    return tensors
 
 
 def _stack(tensors: dict[str, torch.Tensor], layout: str) -> torch.nn.Sequential:
@@ -106,8 +81,7 @@ def _stack(tensors: dict[str, torch.Tensor], layout: str) -> torch.nn.Sequential
 
     Args:
         tensors: Weights by name, ``conv1.weight``, ``prelu1.weight``, ``dense4.weight``, …
-        layout: Layers in order: ``c<n>`` convolution, ``d<n>`` dense, each followed by its PReLU; ``m<size>`` max pooling of stride
-            2 that keeps a last, partly covered window; ``f`` flattening.
+        layout: See ``RNET_LAYERS``.
     """
     from torch import nn
 
@@ -116,10 +90,10 @@ def _stack(tensors: dict[str, torch.Tensor], layout: str) -> torch.nn.Sequential
         kind, number = step[0], step[1:]
         if kind == "m":
             layers.append(nn.MaxPool2d(int(number), 2, ceil_mode=True))
-        elif kind == "f":
-            layers.append(_flatten())
         else:
             name = {"c": "conv", "d": "dense"}[kind] + number
+            if tensors[f"{name}.weight"].ndim == 2:
+                layers.append(_flatten())
             layers += [_linear(tensors, name), _prelu(tensors[f"prelu{number}.weight"])]
     return nn.Sequential(*layers)
 
@@ -177,17 +151,10 @@ def _cascade_stage(trunk: torch.nn.Module, face: torch.nn.Module, heads: Sequenc
     return Stage().eval()
 
 
-def _pnet(folder: Path | None) -> Any:
-    tensors = _state(folder, "pnet.pt", PNET_DIGEST)
-    return _cascade_stage(_stack(tensors, "c1 m2 c2 c3"), _linear(tensors, "conv4_1"), [_linear(tensors, "conv4_2")])
+def _built(folder: Path | None, name: str, digest: str, layers: str, heads: Sequence[str]) -> Any:
+    """Return a network with its published weights, those of the file ``name``."""
+    import torch
 
-
-def _rnet(folder: Path | None) -> Any:
-    tensors = _state(folder, "rnet.pt", RNET_DIGEST)
-    return _cascade_stage(_stack(tensors, "c1 m3 c2 m3 c3 f d4"), _linear(tensors, "dense5_1"), [_linear(tensors, "dense5_2")])
-
-
-def _onet(folder: Path | None) -> Any:
-    tensors = _state(folder, "onet.pt", ONET_DIGEST)
-    heads = [_linear(tensors, "dense6_2"), _linear(tensors, "dense6_3")]
-    return _cascade_stage(_stack(tensors, "c1 m3 c2 m3 c3 m2 c4 f d5"), _linear(tensors, "dense6_1"), heads)
+    tensors = {key: torch.from_numpy(array) for key, array in read_weights(folder, name, digest).items()}
+    face, *others = (_linear(tensors, head) for head in heads)
+    return _cascade_stage(_stack(tensors, layers), face, others)

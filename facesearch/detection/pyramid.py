@@ -1,8 +1,8 @@
-"""Photographs at falling scales, laid out on a few canvases of similar size for the P-Net.
+"""Photographs at falling scales, and how an engine's P-Net takes them: laid out on a few canvases of similar size.
 
-A whole pyramid of levels would mean a network run for each, every one of another shape. Instead each level is cut into tiles that
-overlap by what a cell of the P-Net sees, and tiles of all levels are packed onto canvases: few runs, few shapes, bounded memory,
-and small enough that the first layers stay in the cache of the processor. It plans; resampling is the work of ``sampling``.
+For an engine a whole pyramid would mean a network run for each level, every one of another shape. Instead each level is cut into
+tiles that overlap by what a cell of the P-Net sees, and tiles of all levels are packed onto canvases: few runs, few shapes, bounded
+memory, and small enough that the first layers stay in the cache of the processor. It plans; resampling is the work of ``sampling``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _KEPT_PLAN_PX = 2**19
 A plan of 12 megapixels takes 28 MB, of which a folder of cut photographs, each of another size, would pile up one a photograph."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Level:
     """The photograph at one scale.
 
@@ -95,19 +95,6 @@ class Canvas:
     cell_levels: NDArray[np.int16]
     cell_rows: NDArray[np.int32]
     cell_cols: NDArray[np.int32]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pyramid:
-    """How photographs of one size go through the P-Net.
-
-    Attributes:
-        levels: From the largest scale to the smallest; none when the photograph is smaller than the smallest face.
-        canvases: Every cell of every level exactly once.
-    """
-
-    levels: tuple[Level, ...]
-    canvases: tuple[Canvas, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +170,8 @@ def level_scales(height: int, width: int, min_face_px: int, scale_factor: float)
         side *= scale_factor
 
 
-def plan_pyramid(height: int, width: int, min_face_px: int, scale_factor: float) -> Pyramid:
-    """Return the levels of a photograph's size and their places on canvases.
+def levels_of(height: int, width: int, min_face_px: int, scale_factor: float) -> tuple[Level, ...]:
+    """Return the levels of a photograph's size, from the largest to the smallest; none when it is smaller than the smallest face.
 
     Args:
         height: Rows of the photograph.
@@ -192,16 +179,25 @@ def plan_pyramid(height: int, width: int, min_face_px: int, scale_factor: float)
         min_face_px: Smallest face, in pixels of the photograph.
         scale_factor: Ratio of a scale to the one before it, in (0, 1).
     """
-    largest_px = height * width * (PNET_CELL_PX / min_face_px) ** 2
-    if largest_px <= _KEPT_PLAN_PX:
-        return _kept_plan(height, width, min_face_px, scale_factor)
-    return _planned(height, width, min_face_px, scale_factor)
-
-
-def _planned(height: int, width: int, min_face_px: int, scale_factor: float) -> Pyramid:
-    """Plan; see ``plan_pyramid``."""
     scales = level_scales(height, width, min_face_px, scale_factor)
-    levels = tuple(Level(scale, int(height * scale + 1), int(width * scale + 1)) for scale in scales)
+    return tuple(Level(scale, int(height * scale + 1), int(width * scale + 1)) for scale in scales)
+
+
+def canvases_of(height: int, width: int, levels: tuple[Level, ...]) -> tuple[Canvas, ...]:
+    """Return canvases with every cell of every level exactly once.
+
+    Args:
+        height: Rows of the photograph.
+        width: Its columns.
+        levels: See ``levels_of``.
+    """
+    if levels and levels[0].height * levels[0].width > _KEPT_PLAN_PX:
+        return _planned(height, width, levels)
+    return _kept_plan(height, width, levels)
+
+
+def _planned(height: int, width: int, levels: tuple[Level, ...]) -> tuple[Canvas, ...]:
+    """Plan; see ``canvases_of``."""
     parts = [part for index, level in enumerate(levels) for part in _parts(index, level)]
     whole = [part for part in parts if not part.rows.is_cut and not part.cols.is_cut]
     widths = [side for side in _CANVAS_WIDTHS_PX if all(part.width <= side for part in whole)]
@@ -211,8 +207,7 @@ def _planned(height: int, width: int, min_face_px: int, scale_factor: float) -> 
     layouts.append(_shelved([part for part in parts if part.cols.is_cut and not part.rows.is_cut], _CUT_PX, _CANVAS_MAX_HEIGHT_PX))
     layouts.append([_Layout(_CUT_PX, _CUT_PX, [(part, 0, 0)]) for part in parts if part.rows.is_cut and part.cols.is_cut])
     bins = [(area_bins(height, level.height), area_bins(width, level.width)) for level in levels]
-    canvases = tuple(_canvas(layout, bins) for group in layouts for layout in group)
-    return Pyramid(levels, canvases)
+    return tuple(_canvas(layout, bins) for group in layouts for layout in group)
 
 
 _kept_plan = lru_cache(maxsize=_KEPT_PLANS)(_planned)

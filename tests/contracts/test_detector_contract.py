@@ -1,4 +1,4 @@
-"""What every ``Detector`` promises, run over the cascade on both engines."""
+"""What every ``Detector`` promises, run over the compiled cascade and over both engines."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from facesearch.core.arrays import array_digest
 from facesearch.core.errors import InputError
 from facesearch.core.image import Image
 from facesearch.detection import MtcnnDetector
+from facesearch.detection.native_library import LIBRARY, load_library
 from facesearch.inference import create_engine
 
 ASTRONAUT_POINTS = [(203, 100), (246, 102), (224, 127), (204, 140), (244, 141)]
@@ -27,10 +28,14 @@ def image(pixels) -> Image:
     return Image(np.ascontiguousarray(pixels), array_digest(pixels))
 
 
-@pytest.fixture(scope="module", params=["openvino", "torch"])
+@pytest.fixture(scope="module", params=["native", "openvino", "torch"])
 def detector(request, tmp_path_factory):
+    is_native = request.param == "native"
+    if is_native and load_library() is None:
+        pytest.skip(f"nothing was compiled: {LIBRARY} is missing")
     cache_dir = tmp_path_factory.mktemp("networks") if request.param == "openvino" else None
-    return MtcnnDetector(create_engine(request.param, threads=2, cache_dir=cache_dir))
+    engine = create_engine("openvino" if is_native else request.param, threads=2, cache_dir=cache_dir)
+    return MtcnnDetector(engine, native=is_native, threads=2)
 
 
 def assert_same_faces(found, expected):

@@ -11,7 +11,8 @@ import pytest
 from facesearch.core.errors import CheckpointDigestError, CheckpointNotFoundError, ModelError, SettingsError
 from facesearch.core.image import Image
 from facesearch.detection import DetectorSettings, MtcnnDetector
-from facesearch.detection.networks import network_specs, weights_folder
+from facesearch.detection.networks import network_specs
+from facesearch.detection.weights import weights_folder
 from facesearch.inference import create_engine
 
 
@@ -102,7 +103,7 @@ def test_a_crowd_of_proposals_is_judged_in_several_runs(engine):
 
 def test_the_weights_are_those_of_the_wheel_and_found_without_importing_it():
     code = (
-        "import sys\nfrom facesearch.detection.networks import weights_folder\n"
+        "import sys\nfrom facesearch.detection.weights import weights_folder\n"
         "assert sorted(p.name for p in weights_folder().glob('*net.pt')) == ['onet.pt', 'pnet.pt', 'rnet.pt']\n"
         "print('torch' in sys.modules, 'facenet_pytorch' in sys.modules, 'openvino' in sys.modules)"
     )
@@ -122,14 +123,15 @@ def test_a_missing_weight_file_is_named(tmp_path, cat):
 
 
 @pytest.mark.parametrize("name", ["pnet.pt", "rnet.pt", "onet.pt"])
-def test_other_weights_are_refused_with_both_digests(tmp_path, cat, name):
+@pytest.mark.parametrize("engine_name", ["openvino", "torch"])
+def test_other_weights_are_refused_with_both_digests(tmp_path, cat, name, engine_name):
     shutil.copytree(weights_folder(), tmp_path / "data")
     path = tmp_path / "data" / name
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(CheckpointDigestError, match=f"{name} has SHA-256 [0-9a-f]{{12}}…, the published weights have") as caught:
-        MtcnnDetector(create_engine("torch"), weights_folder=tmp_path / "data").detect(image(cat))
+        MtcnnDetector(create_engine(engine_name), weights_folder=tmp_path / "data").detect(image(cat))
     assert isinstance(caught.value, ModelError)
 
 
@@ -163,7 +165,7 @@ from pathlib import Path
 from facesearch.core.image import Image
 from facesearch.detection import MtcnnDetector
 from facesearch.inference import create_engine
-detector = MtcnnDetector(create_engine("openvino", cache_dir=Path(sys.argv[1])))
+detector = MtcnnDetector(create_engine("openvino", cache_dir=Path(sys.argv[1])), native=sys.argv[2] == "native")
 detector.detect(Image(np.zeros((64, 64, 3), np.uint8), ""))
 print("torch" in sys.modules, "facenet_pytorch" in sys.modules)
 """
@@ -171,8 +173,8 @@ print("torch" in sys.modules, "facenet_pytorch" in sys.modules)
 
 def test_a_warm_detector_imports_neither_torch_nor_the_wheel(tmp_path):
     answers = [
-        subprocess.run([sys.executable, "-c", WARM, str(tmp_path)], capture_output=True, text=True, check=True).stdout.split()
-        for _ in range(2)
+        subprocess.run([sys.executable, "-c", WARM, str(tmp_path), how], capture_output=True, text=True, check=True).stdout.split()
+        for how in ("engine", "engine", "native")
     ]
-    assert answers == [["True", "False"], ["False", "False"]]
+    assert answers == [["True", "False"], ["False", "False"], ["False", "False"]]
     assert len(list(Path(tmp_path).glob("mtcnn-*.ir"))) == 3
