@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facesearch.core.calibration import Calibration
-from facesearch.core.errors import InputError, SettingsError
+from facesearch.core.decision import OperatingPoints, UnmeasuredPoints
+from facesearch.core.errors import InputError, OperatingPointError, SettingsError, UncalibratedEmbedderError
 from facesearch.core.face import Detection
 from facesearch.core.identity import Keep, KeptPicture
 from facesearch.core.image import Image
+from facesearch.core.paths import is_folder
 from facesearch.core.protocols import Detector, Embedder, IdentityStore
 from facesearch.detection.mtcnn import DetectorSettings, MtcnnDetector
 from facesearch.embedding.embedder import create_embedder
@@ -49,7 +51,9 @@ from facesearch.store.calibration_probe import may_hold_calibration
 from facesearch.version import __version__
 
 if TYPE_CHECKING:
+    from facesearch.embedding.library import ModelLibrary
     from facesearch.service.calibrate import Calibrate
+    from facesearch.service.calibrate_model import CalibrateModel
     from facesearch.service.evaluate_robustness import EvaluateRobustness
     from facesearch.service.evaluation import Evaluation
     from facesearch.service.facade_video import Videos
@@ -104,7 +108,29 @@ class Parts:
     @cached_property
     def card(self) -> EmbedderCard:
         """What is known of the embedder."""
-        return card(self.settings.embedder)
+        return card(self.settings.embedder, self.models_folder)
+
+    @cached_property
+    def points(self) -> OperatingPoints:
+        """The embedder's operating points; where nobody measured any, what says so to whoever asks for one."""
+        try:
+            return self.card.operating_points(flip=self.settings.flip_average)
+        except (UncalibratedEmbedderError, OperatingPointError) as exc:
+            return UnmeasuredPoints(exc)
+
+    @property
+    def models_folder(self) -> Path | None:
+        """The folder of added embedders; None where nobody added one yet."""
+        folder = self.settings.models_dir
+        return folder if is_folder(folder) else None
+
+    @cached_property
+    def models(self) -> ModelLibrary:
+        """The embedders that are installed, and what adds others; a new one is tried out on the processor in f32."""
+        from facesearch.embedding.library import ModelLibrary
+
+        settings = self.settings
+        return ModelLibrary(settings.models_dir, lambda: create_engine(threads=settings.threads, cache_dir=settings.cache_dir))
 
     @cached_property
     def embedder_id(self) -> str:
@@ -113,7 +139,13 @@ class Parts:
 
     def _make_embedder(self) -> Embedder:
         settings = self.settings
-        return create_embedder(settings.embedder, self.engine, flip_average=settings.flip_average, batch_size=settings.batch_size)
+        return create_embedder(
+            settings.embedder,
+            self.engine,
+            flip_average=settings.flip_average,
+            batch_size=settings.batch_size,
+            models_folder=self.models_folder,
+        )
 
     @cached_property
     def pipeline(self) -> FacePipeline:
@@ -160,7 +192,7 @@ class Parts:
     def services(self) -> Services:
         """Everything the façade passes on to."""
         settings, store, indexes, pipeline = self.settings, self.store, self.indexes, self.pipeline
-        points = self.card.operating_points(flip=settings.flip_average)
+        points = self.points
         enroll = Enroll(
             store,
             indexes,
@@ -212,7 +244,7 @@ class Parts:
         index = IndexVideo(
             store,
             identify,
-            self.card.operating_points(flip=settings.flip_average),
+            self.points,
             finder_of=finder_of,
             open_video=lambda path: VideoFile(path, limits=self.limits),
             make_picture=self.make_picture,
@@ -251,8 +283,7 @@ class Parts:
         """What looks galleries through for faults; imported late, since no other command needs it."""
         from facesearch.service.gallery_doctor import GalleryDoctor
 
-        points = self.card.operating_points(flip=self.settings.flip_average)
-        return GalleryDoctor(self.store, self.indexes, Exchange(self.store, embedder_id=self.embedder_id), points)
+        return GalleryDoctor(self.store, self.indexes, Exchange(self.store, embedder_id=self.embedder_id), self.points)
 
     def _stored_calibration(self) -> Calibration | None:
         # Where none was made, comparing two photographs neither makes a database nor loads its library.
@@ -327,6 +358,19 @@ class Parts:
 
         return EvaluateRobustness(self.embed_photographs, embed_changed, DAMAGES)
 
+    @cached_property
+    def calibrate_model(self) -> CalibrateModel:
+        """What measures the embedder and keeps its thresholds beside it; imported late, since no other command needs it."""
+        from facesearch.embedding.kept_figures import KeptFigures
+        from facesearch.inference.processor import processor_name
+        from facesearch.service.calibrate_model import CalibrateModel
+
+        settings = self.settings
+        threads = "" if settings.threads is None else f", {settings.threads} threads"
+        processor = f"{settings.engine} {settings.precision} on {processor_name()}{threads}"
+        keeper = KeptFigures(self.models, settings.embedder, is_flipped=settings.flip_average)
+        return CalibrateModel(self.embed_photographs, self.embedder, keeper, processor=processor)
+
     def face_jpeg(self, source: ImageSource, detection: Detection) -> bytes | None:
         """Return the aligned face of a photograph as a small JPEG, or None where the photograph cannot be read any more."""
         try:
@@ -372,6 +416,11 @@ class FaceSearch(FaceSearchService):
         self.settings = settings if settings is not None else Settings(**overrides)
         self._parts = Parts(self.settings)
         super().__init__(self._parts.services)
+
+    @property
+    def models(self) -> ModelLibrary:
+        """The embedders that are installed, and what adds, fetches, verifies and removes others."""
+        return self._parts.models
 
     @property
     def gallery_doctor(self) -> GalleryDoctor:

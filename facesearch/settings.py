@@ -40,6 +40,10 @@ class Settings(BaseSettings):
         default_factory=lambda: Path(platformdirs.user_cache_dir("facesearch", appauthor=False)),
         description="Folder of converted networks and of templates of measured photographs; can be deleted at any time.",
     )
+    models_dir: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("facesearch", appauthor=False)) / "models",
+        description="Folder of the embedders that models add and models fetch put there; the same for every data_dir.",
+    )
     database_url: str = Field("", description="SQLAlchemy URL; empty means an SQLite file in data_dir.")
     collection: str = Field(DEFAULT_COLLECTION, min_length=1, description="Collection used where none is named.")
 

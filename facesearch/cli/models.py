@@ -30,7 +30,9 @@ def list_models(as_json: options.AsJson = False) -> None:
             card.embedder_id(),
             card.dim,
             card.alignment.crop_px,
-            ", ".join(f"{way} {100 * figures.accuracy:.2f} %" for way, figures in card.figures.items()),
+            ", ".join(
+                f"{way} {100 * figures.accuracy:.2f} %" for way, figures in card.figures.items() if figures.accuracy is not None
+            ),
             card.licence,
         )
         for card in cards

@@ -14,7 +14,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from facesearch.core.calibration import Calibration
-from facesearch.core.errors import InputError, OperatingPointError
+from facesearch.core.errors import InputError, ModelError, OperatingPointError
 from facesearch.core.face import Detection
 from facesearch.core.template import require_same_embedder, squared_distance
 
@@ -142,6 +142,39 @@ class OperatingPoints:
         if n_templates < 0:
             raise InputError(f"the number of templates searched cannot be {n_templates}")
         return self.at_fmr(fpir / max(1, n_templates))
+
+
+class UnmeasuredPoints(OperatingPoints):
+    """Stands where an embedder has no operating points: comparing and searching go on, whoever asks for a threshold gets an error.
+
+    Args:
+        error: What to raise; says how to get operating points.
+    """
+
+    __slots__ = ("_error",)
+    _error: ModelError
+
+    def __init__(self, error: ModelError) -> None:
+        object.__setattr__(self, "points", ())
+        object.__setattr__(self, "_error", error)
+
+    def __iter__(self) -> Iterator[OperatingPoint]:
+        """Raise: there are none."""
+        raise self._error
+
+    @property
+    def embedder_id(self) -> str:
+        """Raise: there are no points, so they are nobody's."""
+        raise self._error
+
+    def at_fmr(self, fmr: float) -> OperatingPoint:
+        """Raise: nobody measured the threshold for any rate.
+
+        Raises:
+            UncalibratedEmbedderError: Or what else was the reason.
+        """
+        checked_rate(fmr, what="FMR")
+        raise self._error
 
 
 def stricter(threshold: float, floor: float | None) -> float:

@@ -68,6 +68,19 @@ def _require_digest(path: Path, found: str, sha256: str) -> None:
         )
 
 
+def read_checked(path: Path, *, sha256: str) -> bytes:
+    """Return a file's content, its digest checked: what is parsed is what was hashed, whatever happens to the file in between.
+
+    Raises:
+        CheckpointNotFoundError: The file is absent or cannot be read.
+        CheckpointDigestError: It is another file; names both digests.
+    """
+    with _file_errors(path):
+        content = path.read_bytes()
+    _require_digest(path, hashlib.sha256(content).hexdigest(), sha256)
+    return content
+
+
 def load_checkpoint(path: Path, *, sha256: str) -> dict[str, torch.Tensor]:
     """Return the tensors of a safetensors file as float32, the digest checked before anything of it is parsed.
 
@@ -80,10 +93,7 @@ def load_checkpoint(path: Path, *, sha256: str) -> dict[str, torch.Tensor]:
         CheckpointDigestError: It is another file; names both digests.
         CheckpointFormatError: It is no safetensors file, or a tensor is not of floats or holds NaN or infinity.
     """
-    with _file_errors(path):
-        content = path.read_bytes()
-    # The bytes that are parsed are the bytes that were hashed, whatever happens to the file in between.
-    _require_digest(path, hashlib.sha256(content).hexdigest(), sha256)
+    content = read_checked(path, sha256=sha256)
     import safetensors.torch
 
     with _format_errors(path):

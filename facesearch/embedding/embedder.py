@@ -5,11 +5,8 @@ It neither finds nor aligns faces and decides nothing. torch is imported only wh
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,36 +14,12 @@ from facesearch.core.arrays import Pixels, Vectors, normalised
 from facesearch.core.errors import InputError, ModelError, SettingsError, TemplateFormatError
 from facesearch.core.face import Alignment, FaceCrop
 from facesearch.core.template import Template
-from facesearch.embedding.backbones import build_backbone
-from facesearch.embedding.checkpoint import fill, load_checkpoint
+from facesearch.embedding.networks import network_spec
 from facesearch.embedding.registry import EmbedderCard, card
-from facesearch.inference import Engine, NetworkSpec
-
-if TYPE_CHECKING:
-    import torch
+from facesearch.inference import Engine
 
 DEFAULT_BATCH_SIZE = 16
 """Crops run at once: larger batches gain nothing on a processor and take memory."""
-
-
-def network_spec(card: EmbedderCard) -> NetworkSpec:
-    """Return what an engine needs to load a card's network."""
-    crop_px = card.alignment.crop_px
-    # The normalisation is part of the graph that engines convert and keep: it has to be part of the digest they find it by.
-    recipe = f"{card.sha256}|{card.backbone}|{card.dim}|{card.mean}|{card.scale}"
-    return NetworkSpec(
-        name=card.name,
-        digest=hashlib.sha256(recipe.encode()).hexdigest(),
-        build=partial(_build, card),
-        example_shape=(2, crop_px, crop_px, 3),
-        example_dtype="uint8",
-    )
-
-
-def _build(card: EmbedderCard) -> torch.nn.Module:
-    """Return the card's network with its weights."""
-    tensors = load_checkpoint(card.weights_path, sha256=card.sha256)
-    return fill(build_backbone(card.backbone, card.dim, card.mean, card.scale), tensors, source=str(card.weights_path))
 
 
 class NetworkEmbedder:
@@ -75,7 +48,7 @@ class NetworkEmbedder:
         card.verify_file()
         self.card = card
         self.flip_average = flip_average
-        self.batch_size = batch_size
+        self.batch_size = batch_size if card.is_batched else 1
         self._network = engine.load(network_spec(card))
 
     @property

@@ -7,7 +7,7 @@ it is compiled and kept with it. Which preparation is right it cannot know; what
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,23 +120,33 @@ def _read(library: Any, core: Any, path: Path) -> Any:
     return model
 
 
+def require_one_output(path: Path, outputs: Sequence[Port]) -> None:
+    """Raise unless a graph returns one thing.
+
+    Raises:
+        UnsupportedModelError: It returns several; names them.
+    """
+    if len(outputs) != 1:
+        raise UnsupportedModelError(
+            f"{path.name} has {len(outputs)} outputs ({', '.join(map(str, outputs))}): say which is the template (--output NAME); "
+            "a face detector has several and is no embedder",
+            path=str(path),
+        )
+
+
 def _only_output(library: Any, model: Any, graph: GraphFile) -> Any:
     """Return the model with the wanted output alone."""
     ports = tuple(map(_port, model.outputs))
-    listed = ", ".join(map(str, ports))
     if graph.output is None:
-        if len(ports) != 1:
-            raise UnsupportedModelError(
-                f"{graph.path.name} has {len(ports)} outputs ({listed}): say which one is the template (--output NAME); "
-                "a face detector has several and is no embedder",
-                path=str(graph.path),
-            )
+        require_one_output(graph.path, ports)
         return model
     chosen = [
         output for output in model.outputs if graph.output in {name for full in output.names for name in (full, full.split(":")[0])}
     ]
     if not chosen:
-        raise UnsupportedModelError(f"{graph.path.name} has no output {graph.output!r}, only {listed}", path=str(graph.path))
+        raise UnsupportedModelError(
+            f"{graph.path.name} has no output {graph.output!r}, only {', '.join(map(str, ports))}", path=str(graph.path)
+        )
     if len(ports) == 1:
         return model
     return library.Model(

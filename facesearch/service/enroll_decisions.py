@@ -13,7 +13,13 @@ import numpy as np
 
 from facesearch.core.arrays import Vectors
 from facesearch.core.decision import Neighbour, OperatingPoints, stricter
-from facesearch.core.errors import DuplicatePersonError, DuplicateTemplateError, IdentityMismatchError, LabelTakenError
+from facesearch.core.errors import (
+    DuplicatePersonError,
+    DuplicateTemplateError,
+    IdentityMismatchError,
+    LabelTakenError,
+    UncalibratedEmbedderError,
+)
 from facesearch.core.face import box_iou
 from facesearch.core.identity import Identity, KeptPicture
 from facesearch.core.protocols import GalleryIndex, StoreReader
@@ -98,6 +104,13 @@ def same_face_error(face: FoundFace, label: str, template_id: int) -> DuplicateT
     return DuplicateTemplateError(same_face_message(face.image.name, label, template_id), label=label, template_id=template_id)
 
 
+def _without_checks(exc: UncalibratedEmbedderError) -> UncalibratedEmbedderError:
+    """Return the error with the way to enroll all the same."""
+    return UncalibratedEmbedderError(
+        f"{exc.message}; or enroll without the checks that decide: allow duplicates and mismatches", **exc.context
+    )
+
+
 class EnrollmentDecisions:
     """Decides on the faces of one transaction, in order.
 
@@ -122,8 +135,7 @@ class EnrollmentDecisions:
     ) -> None:
         self._reader = reader
         self._collection = collection
-        self._points, self._duplicate_fpir, mismatch_fmr = rules
-        self._mismatch_threshold = self._points.at_fmr(mismatch_fmr).threshold
+        self._points, self._duplicate_fpir, self._mismatch_fmr = rules
         self._n_templates = len(index)
         embedder_id = faces[0].face.template.embedder_id
         self._known_faces = reader.faces_of_images(collection, {one.face.image.digest for one in faces}, embedder_id)
@@ -147,6 +159,7 @@ class EnrollmentDecisions:
             DuplicateTemplateError: The same face of the same photograph is enrolled already.
             IdentityMismatchError: The face resembles none of the label's photographs.
             DuplicatePersonError: The face is that of somebody enrolled under another label.
+            UncalibratedEmbedderError: Nobody measured the embedder, and not both checks that decide are waved through.
         """
         before = self._same_face(one.face)
         if before is not None:
@@ -158,7 +171,7 @@ class EnrollmentDecisions:
             )
         if person is not None and not checks.allow_mismatch:
             self._refuse_mismatch(one.face, person)
-        other = self._double(one, person)
+        other = self._double(one, person, checks)
         if other is not None and not checks.allow_duplicate:
             raise DuplicatePersonError(
                 f"{one.face.image.name}: the face for {one.label!r} is that of {other!r} already enrolled in "
@@ -198,20 +211,32 @@ class EnrollmentDecisions:
             for accepted, own in zip(self._accepted, self._vectors, strict=True)
             if accepted.person_key == person.key
         ]
-        if scores and max(scores) < self._mismatch_threshold:
+        threshold = self._threshold_of_mismatch() if scores else -1.0
+        if scores and max(scores) < threshold:
             raise IdentityMismatchError(
                 f"{face.image.name}: the face resembles no photograph of {person.label!r} "
-                f"(best score {max(scores):.3f}, needed {self._mismatch_threshold:.3f}); "
+                f"(best score {max(scores):.3f}, needed {threshold:.3f}); "
                 "allow the mismatch to enroll it all the same",
                 label=person.label,
                 score=round(max(scores), 4),
-                threshold=self._mismatch_threshold,
+                threshold=threshold,
             )
 
-    def _double(self, one: FaceToEnroll, person: _Person | None) -> str | None:
-        """Return whose else the face could be taken for, as feedback allows, or None."""
+    def _threshold_of_mismatch(self) -> float:
+        try:
+            return self._points.at_fmr(self._mismatch_fmr).threshold
+        except UncalibratedEmbedderError as exc:
+            raise _without_checks(exc) from exc
+
+    def _double(self, one: FaceToEnroll, person: _Person | None, checks: EnrollmentChecks) -> str | None:
+        """Return whose else the face could be taken for, as feedback allows, or None; None too where nobody can tell and may."""
         place = self._places[id(one)]
-        threshold = self._points.at_fpir(self._duplicate_fpir, self._n_templates + len(self._accepted)).threshold
+        try:
+            threshold = self._points.at_fpir(self._duplicate_fpir, self._n_templates + len(self._accepted)).threshold
+        except UncalibratedEmbedderError as exc:
+            if checks.allow_duplicate:
+                return None
+            raise _without_checks(exc) from exc
         ruled_out = self._rejected[place] | ({person.key} if person is not None else set())
         for key, score in self._nearest(place, one)[: 1 + len(ruled_out)]:
             if key not in ruled_out and score >= stricter(threshold, self._said.floor(key)):

@@ -13,7 +13,7 @@ from facesearch.core.errors import CheckpointFormatError
 if TYPE_CHECKING:
     import torch
 
-NAMES = ("mobilenet",)
+NAMES = ("mobilenet", "inception-resnet-v1", "dlib-resnet-29")
 """Architectures that a model card may name."""
 
 
@@ -33,14 +33,24 @@ def build_backbone(name: str, dim: int, mean: Sequence[float], scale: float) -> 
 
     Args:
         name: One of ``NAMES``.
-        dim: Length of the vectors.
-        mean: Subtracted from each channel of a pixel, RGB, 0–255.
+        dim: Length of the vectors; the other architectures than ``mobilenet`` have a length of their own.
+        mean: Subtracted from each channel of a pixel, RGB, 0–255. Only ``mobilenet`` does that itself.
         scale: What the difference is divided by.
 
     Raises:
         CheckpointFormatError: There is none of that name.
     """
     check_backbone(name)
+    if name == "inception-resnet-v1":
+        # The architecture is facenet-pytorch's own class, which also brings the detector's weights: nothing to write again.
+        from facenet_pytorch import InceptionResnetV1
+
+        network: torch.nn.Module = InceptionResnetV1(pretrained=None, classify=False)
+        return network.eval()
+    if name == "dlib-resnet-29":
+        from facesearch.embedding.backbones.dlib_resnet import DlibResNet
+
+        return DlibResNet().eval()
     from facesearch.embedding.backbones.mobilenet import MobileNet
 
     return MobileNet(dim, mean, scale).eval()

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from facesearch.core.errors import CheckpointDigestError, InputError, ModelError, SettingsError, UnknownEmbedderError
 from facesearch.core.face import Detection, FaceCrop
 from facesearch.embedding import NetworkEmbedder, card, create_embedder
-from facesearch.embedding.embedder import network_spec
+from facesearch.embedding.card import Preparation
+from facesearch.embedding.networks import network_spec
 
 CARD = card("mobilenet-128")
 SAME = 1e-6
@@ -148,12 +149,16 @@ def test_what_the_graph_depends_on_is_in_the_digest_it_is_kept_under():
         for changed in (
             CARD,
             dataclasses.replace(CARD, sha256="0" * 64),
-            dataclasses.replace(CARD, scale=1.0),
-            dataclasses.replace(CARD, mean=(0.0, 0.0, 0.0)),
+            dataclasses.replace(CARD, preparation=Preparation(mean=CARD.mean)),
+            dataclasses.replace(CARD, preparation=Preparation(scale=CARD.preparation.scale)),
+            dataclasses.replace(CARD, preparation=dataclasses.replace(CARD.preparation, is_bgr=True)),
+            dataclasses.replace(CARD, preparation=dataclasses.replace(CARD.preparation, is_standardised=True)),
             dataclasses.replace(CARD, dim=64),
+            dataclasses.replace(CARD, format="onnx", output="fc1"),
+            dataclasses.replace(CARD, format="onnx", layout="nhwc"),
         )
     ]
-    assert len({spec.digest for spec in specs}) == 5
+    assert len({spec.digest for spec in specs}) == 9
     assert network_spec(CARD).digest == specs[0].digest
     assert specs[0].example_shape[1:] == (112, 112, 3)
     assert specs[0].example_dtype == "uint8"
