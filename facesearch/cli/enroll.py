@@ -1,22 +1,21 @@
-"""``facesearch enroll`` and ``enroll-all``: people into the gallery, from one photograph or from a folder.
+"""``facesearch enroll``, ``enroll-all`` and ``index-folder``: people into the gallery, from one photograph or from a folder.
 
 It does not look after those who are enrolled: see ``identities``.
 """
 
 from __future__ import annotations
 
-import csv
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from facesearch.cli import options
+from facesearch.cli.folder_report import FolderReportFile
 from facesearch.cli.output import printable, progress, write_json, write_line, write_note, write_table
 from facesearch.cli.session import Session, session_of
 from facesearch.cli.shapes import enrollment_shape, outcome_shape
-from facesearch.core.errors import DuplicateTemplateError, EnrollmentError, FileWriteError, InputError
+from facesearch.core.errors import DuplicateTemplateError, EnrollmentError, InputError
 from facesearch.core.paths import is_folder
 
 if TYPE_CHECKING:
@@ -30,6 +29,9 @@ NO_LABEL = "-"
 
 NOTHING_ENROLLED = EnrollmentError.exit_code
 """Exit code of a folder of which not one file is in the gallery afterwards."""
+
+LINES_EVERY_S = 10.0
+"""Seconds between two lines of progress where stderr is no terminal."""
 
 
 def enroll(
@@ -66,11 +68,8 @@ def enroll(
             raise InputError("--tag, --new and --roi are for one photograph; a folder's tags stand in its CSV")
         if not is_folder(source):
             raise InputError(f"{source} is no folder; one photograph needs a label: facesearch enroll PHOTO LABEL")
-        _check_report(report)
-        outcomes = _enroll_folder(
-            session, source, labels_csv, face=choice, allow_mismatch=allow_mismatch, quality_gate=gate, keep=keep
-        )
-        _write_folder(session, outcomes, report, as_json=as_json)
+        run = _FolderRun(session, source, labels_csv, report)
+        run(face=choice, allow_mismatch=allow_mismatch, quality_gate=gate, keep=keep, as_json=as_json)
         return
     if labels_csv is not None or report is not None:
         raise InputError("--labels-csv and --report are for a folder: leave LABEL out")
@@ -90,6 +89,41 @@ def enroll(
             keep=keep,
         )
     _write_enrollments(session, (done,), as_json=as_json)
+
+
+def index_folder(
+    context: typer.Context,
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="Holds LABEL/picture files, or what --labels-csv names.")],
+    labels_csv: Annotated[
+        Path | None, typer.Option("--labels-csv", metavar="FILE", help="CSV with file,label[,tags] of the folder's pictures.")
+    ] = None,
+    face: options.Face = "only",
+    allow_mismatch: options.AllowMismatch = False,
+    quality_gate: options.QualityGate = None,
+    allow_low_quality: options.AllowLowQuality = False,
+    keep: options.Keep = None,
+    retry_failures: Annotated[
+        bool, typer.Option("--retry-failures", help="Look again at files that an earlier run could not enroll.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write every file's outcome to a .json or .csv file.")
+    ] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Enroll everybody in a folder; interrupted, the same command goes on where it stopped.
+
+    A file that cannot be enrolled does not stop the others. Files that an earlier run had done with and that have not changed are
+    not looked at again. Exit code 0 when at least one file is in the gallery afterwards, else 3.
+    """
+    run = _FolderRun(session_of(context), folder, labels_csv, report)
+    run(
+        face=options.parsed_face(face),
+        allow_mismatch=allow_mismatch,
+        quality_gate=options.parsed_gate(quality_gate, allow_low_quality=allow_low_quality),
+        keep=keep,
+        retry_failures=retry_failures,
+        as_json=as_json,
+    )
 
 
 def enroll_all(
@@ -136,69 +170,68 @@ def _write_enrollments(session: Session, done: Sequence[Enrollment], *, as_json:
         write_line(f"enrolled {printable(one.identity.label)} in {where}: template {one.template.template_id}, {what}")
 
 
-def _enroll_folder(session: Session, folder: str, labels_csv: Path | None, **choices: Any) -> FolderReport:
-    from facesearch.service.enroll_folder import labelled_files
+class _FolderRun:
+    """One run over a folder: progress, report and summary around the library's call."""
 
-    # Listed once more than needed, so that the bar knows its end.
-    total = len(labelled_files(folder, labels_csv=labels_csv)) if sys.stderr.isatty() else None
-    n_done = 0
-    with session.service() as service, progress("enrolling") as advance:
+    def __init__(self, session: Session, folder: str, labels_csv: Path | None, report: Path | None) -> None:
+        self._session = session
+        self._folder = folder
+        self._labels_csv = labels_csv
+        self._report = FolderReportFile(report, session.collection)
+        self._n_done = self._n_enrolled = 0
 
-        def on_outcome(_outcome: FileOutcome) -> None:
-            nonlocal n_done
-            n_done += 1
-            advance(n_done, total)
+    def __call__(self, *, as_json: bool, **choices: Any) -> None:
+        total = self._count()
+        try:
+            with (
+                self._report.writing(),
+                self._session.service() as service,
+                progress("enrolling", lines_every_s=LINES_EVERY_S) as advance,
+            ):
 
-        advance(0, total)
-        return service.enroll_folder(folder, labels_csv=labels_csv, on_outcome=on_outcome, **choices)
+                def on_outcome(outcome: FileOutcome) -> None:
+                    self._report.add(outcome)
+                    self._n_done += 1
+                    self._n_enrolled += outcome.is_enrolled
+                    advance(self._n_done, total)
+
+                advance(0, total)
+                result = service.enroll_folder(self._folder, labels_csv=self._labels_csv, on_outcome=on_outcome, **choices)
+        except KeyboardInterrupt:
+            of_all = "" if total is None else f" of {total:,}"
+            write_note(
+                f"interrupted: {self._n_done:,}{of_all} files done, {self._n_enrolled:,} of them enrolled now; "
+                "the same command goes on from there"
+            )
+            raise
+        _write_folder(self._session, result, as_json=as_json)
+
+    def _count(self) -> int | None:
+        """Return the number of files, by looking through the folder once more; None where the library will refuse it."""
+        from facesearch.service.enroll_folder import LabelledFolder
+
+        try:
+            return LabelledFolder(self._folder, labels_csv=self._labels_csv).count()
+        except InputError:
+            return None
 
 
-def _write_folder(session: Session, result: FolderReport, report: Path | None, *, as_json: bool) -> None:
-    document = {
-        "collection": session.collection,
-        "n_files": len(result.outcomes),
-        "n_enrolled": result.n_enrolled,
-        "counts": result.counts,
-        "outcomes": [outcome_shape(one) for one in result.outcomes],
-    }
+def _write_folder(session: Session, result: FolderReport, *, as_json: bool) -> None:
+    counts, n_enrolled = result.counts, result.n_enrolled
     if as_json:
-        write_json(document)
+        outcomes = [outcome_shape(one) for one in result.outcomes]
+        document = {"collection": session.collection, "n_files": len(outcomes), "n_enrolled": n_enrolled, "counts": counts}
+        write_json({**document, "is_complete": True, "outcomes": outcomes})
     else:
-        write_table(("status", "files"), list(result.counts.items()))
+        write_table(("status", "files"), list(counts.items()))
         troubled = [(one.status, one.path, one.message.removeprefix(f"{one.path}: ")) for one in result.outcomes if one.message]
         if troubled:
             write_line()
             write_table(("status", "file", "message"), troubled)
         write_line()
-        n_there = result.counts.get(DuplicateTemplateError.code, 0)
+        n_there = counts.get(DuplicateTemplateError.code, 0)
         there = f", {n_there} were there already" if n_there else ""
-        write_line(f"{result.n_enrolled} of {len(result.outcomes)} files enrolled in {printable(session.collection)}{there}")
-    if report is not None:
-        _write_report(report, document)
-    if not any(one.is_enrolled or one.status == DuplicateTemplateError.code for one in result.outcomes):
+        known = f"; {result.n_known} had been done with before and were not looked at again" if result.n_known else ""
+        write_line(f"{n_enrolled} of {len(result.outcomes)} files enrolled in {printable(session.collection)}{there}{known}")
+    if not n_enrolled and DuplicateTemplateError.code not in counts:
         raise typer.Exit(NOTHING_ENROLLED)
-
-
-def _check_report(report: Path | None) -> None:
-    """Refuse a report that could not be written before hours of work, not after."""
-    if report is None:
-        return
-    if report.suffix.lower() not in (".json", ".csv"):
-        raise InputError(f"{report}: a report is a .json or .csv file")
-    if not is_folder(report.absolute().parent):
-        raise InputError(f"{report}: there is no folder {report.parent}")
-
-
-def _write_report(report: Path, document: dict[str, Any]) -> None:
-    try:
-        # What JSON and CSV cannot hold (undecodable file names) is escaped, never lost.
-        with report.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
-            if report.suffix.lower() == ".json":
-                write_json(document, stream)
-                return
-            columns = ("path", "label", "status", "message", "template_id", "other_label")
-            rows = csv.DictWriter(stream, columns)
-            rows.writeheader()
-            rows.writerows(document["outcomes"])
-    except OSError as exc:
-        raise FileWriteError(f"{report} cannot be written: {exc.strerror or exc}", path=str(report)) from exc

@@ -18,9 +18,10 @@ from typer.core import TyperGroup
 
 from facesearch.cli import collections, db, evaluate, feedback, gallery, identities, models, operating_points
 from facesearch.cli.calibrate import calibrate
+from facesearch.cli.calibrate_model import calibrate_model
 from facesearch.cli.detect import detect
 from facesearch.cli.doctor import doctor
-from facesearch.cli.enroll import enroll, enroll_all
+from facesearch.cli.enroll import enroll, enroll_all, index_folder
 from facesearch.cli.faults import exit_code_of
 from facesearch.cli.identify import identify
 from facesearch.cli.output import write_line
@@ -68,6 +69,7 @@ app = typer.Typer(cls=AnywhereGroup, add_completion=False, context_settings={"he
 app.command()(detect)
 app.command()(enroll)
 app.command("enroll-all")(enroll_all)
+app.command("index-folder")(index_folder)
 app.command()(verify)
 app.command()(identify)
 app.command("index-video")(index_video)
@@ -75,6 +77,7 @@ app.command("find-in-video")(find_in_video)
 app.add_typer(videos_app, name="videos")
 app.add_typer(identities.app, name="identities")
 app.add_typer(collections.app, name="collections")
+models.app.command("calibrate")(calibrate_model)
 app.add_typer(models.app, name="models")
 app.add_typer(db.app, name="db")
 app.add_typer(gallery.app, name="gallery")

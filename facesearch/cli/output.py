@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
@@ -133,16 +134,49 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 @contextmanager
-def progress(description: str) -> Iterator[Advance]:
-    """Show a bar on stderr while the block runs; nothing where stderr is no terminal."""
+def progress(description: str, *, lines_every_s: float | None = None) -> Iterator[Advance]:
+    """Show a bar with the rate and the time left on stderr while the block runs.
+
+    Args:
+        description: What is going on.
+        lines_every_s: Where stderr is no terminal, write a line that often, in seconds; None writes nothing there.
+    """
     if not sys.stderr.isatty():
-        yield lambda _done, _total: None
+        yield _plain_progress(description, lines_every_s)
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class RateColumn(ProgressColumn):
+        """How much is done a second."""
+
+        def render(self, task: Task) -> Text:
+            """Return the rate; nothing before there is one."""
+            return Text("" if task.speed is None else f"{task.speed:.3g}/s")
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    text = TextColumn("{task.description}", markup=False)
+    with Progress(
+        text, BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn(), console=console, transient=True
+    ) as bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _plain_progress(description: str, every_s: float | None) -> Advance:
+    if every_s is None:
+        return lambda _done, _total: None
+    began = last = time.monotonic()
+
+    def advance(done: int, total: int | None) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < every_s or not done:
+            return
+        last = now
+        rate_now = done / (now - began)
+        of_all = "" if total is None else f" of {total:,}, {max(0, total - done) / rate_now:,.0f} s left"
+        write_note(f"{description}: {done:,}{of_all}, {rate_now:.3g}/s")
+
+    return advance

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -163,8 +164,9 @@ class EmbedPhotographs:
                 on_progress(n_done, len(wanted))
 
         if folder is None:
-            for place, _, outcome in self._embedded(root, wanted, range(len(wanted)), face):
-                done(place, outcome)
+            with closing(self._embedded(root, wanted, range(len(wanted)), face)) as embedded:
+                for place, _, outcome in embedded:
+                    done(place, outcome)
         else:
             with TemplateCache(folder, {**self._recipe, "face": face}) as kept:
                 unknown = []
@@ -176,21 +178,23 @@ class EmbedPhotographs:
                     else:
                         n_cached += 1
                         done(place, known)
-                for place, stamp, outcome in self._embedded(root, wanted, unknown, face):
-                    # A file that cannot be read today (permission, no space) may be readable tomorrow, and fails fast again.
-                    if stamp is not None and outcome.code not in _NOT_KEPT:
-                        kept.add(stamp, outcome)
-                    done(place, outcome)
+                with closing(self._embedded(root, wanted, unknown, face)) as embedded:
+                    for place, stamp, outcome in embedded:
+                        # A file that cannot be read today (permission, no space) may be readable tomorrow, and fails fast again.
+                        if stamp is not None and outcome.code not in _NOT_KEPT:
+                            kept.add(stamp, outcome)
+                        done(place, outcome)
         return self._collected(wanted, [one for one in outcomes if one is not None], time.perf_counter() - began, n_cached)
 
     def _embedded(
         self, root: Path, wanted: tuple[Path, ...], places: Iterable[int], face: FaceChoice
-    ) -> Iterator[tuple[int, FileStamp | None, CachedOutcome]]:
+    ) -> Generator[tuple[int, FileStamp | None, CachedOutcome], None, None]:
         """Yield place, stamp before reading and outcome of each photograph."""
         sources = (((place, FileStamp.of(root / wanted[place])), root / wanted[place]) for place in places)
-        for streamed in self._pipeline.stream(sources, face):
-            place, stamp = streamed.key
-            yield place, stamp, _outcome(streamed, root / wanted[place])
+        with closing(self._pipeline.stream(sources, face)) as done:
+            for streamed in done:
+                place, stamp = streamed.key
+                yield place, stamp, _outcome(streamed, root / wanted[place])
 
     def _collected(
         self, wanted: tuple[Path, ...], outcomes: list[CachedOutcome], seconds: float, n_cached: int

@@ -6,7 +6,8 @@ One way, no state: it neither stores nor decides.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -243,7 +244,7 @@ class FacePipeline:
         batch: int = STREAM_BATCH,
         n_workers: int | None = None,
         keep_picture: Callable[[ImageSource, Image, Detection], KeptPicture | None] | None = None,
-    ) -> Iterator[Streamed[Key]]:
+    ) -> Generator[Streamed[Key], None, None]:
         """Yield what became of each photograph, in order, with bounded memory.
 
         Several threads each take a round of photographs through all stages, so that every processor is busy whatever the stages
@@ -265,20 +266,22 @@ class FacePipeline:
         def select(image: Image, found: tuple[Detection, ...]) -> tuple[Detection, ...]:
             return (choose_face(image, found, choice, min_face_px=self._min_face_px),)
 
-        for one in self._streamed(sources, select, keep_picture, batch, n_workers):
-            yield Streamed(one.key, one.faces[0] if one.faces else None, one.error, one.picture)
+        with closing(self._streamed(sources, select, keep_picture, batch, n_workers)) as streamed:
+            for one in streamed:
+                yield Streamed(one.key, one.faces[0] if one.faces else None, one.error, one.picture)
 
     def stream_faces(
         self, sources: Iterable[tuple[Key, ImageSource]], *, batch: int = STREAM_BATCH, n_workers: int | None = None
-    ) -> Iterator[StreamedFaces[Key]]:
+    ) -> Generator[StreamedFaces[Key], None, None]:
         """Yield all faces of each photograph, as ``faces`` would return them, in order and with bounded memory; see ``stream``."""
 
         def select(image: Image, found: tuple[Detection, ...]) -> tuple[Detection, ...]:
             require_faces(image, found, min_face_px=self._min_face_px)
             return found
 
-        for one in self._streamed(sources, select, None, batch, n_workers):
-            yield StreamedFaces(one.key, one.faces, one.error)
+        with closing(self._streamed(sources, select, None, batch, n_workers)) as streamed:
+            for one in streamed:
+                yield StreamedFaces(one.key, one.faces, one.error)
 
     def _streamed(
         self,
@@ -287,7 +290,7 @@ class FacePipeline:
         keep_picture: _KeepPicture | None,
         batch: int,
         n_workers: int | None,
-    ) -> Iterator[_InWork[Key]]:
+    ) -> Generator[_InWork[Key], None, None]:
         def work(items: list[tuple[Key, ImageSource]], stop: threading.Event) -> Iterator[_InWork[Key]]:
             part: list[_InWork[Key]] = []
             n_px = 0

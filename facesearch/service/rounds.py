@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Generic, TypeVar, cast
@@ -42,7 +42,7 @@ def in_rounds(
     size: int,
     n_workers: int | None = None,
     is_free: Callable[[Item], bool] = lambda _: False,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield the result of every item, in order.
 
     A round is worked on by one thread, from the first item to the last; whoever reads on slowly stops the threads, so at most
