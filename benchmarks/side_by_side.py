@@ -145,11 +145,11 @@ class Worker:
     def __init__(
         self, script: str | Path, job: str, python: Path = OURS, *, environment: Mapping[str, str] | None = None, **options: Any
     ) -> None:
+        if not python.exists():
+            raise WorkerError(f"there is no interpreter {python.name} for {job}: make bench-peers-env makes the peers' environment")
         self.job = job
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the worker)
         variables = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(THREADS)), "PYTHONPATH": str(ROOT), **(environment or {})}
-        if not python.exists():
-            raise WorkerError(f"there is no interpreter {python.name} for {job}: make bench-peers-env makes the peers' environment")
         self._process = subprocess.Popen(
             [str(python), str(script), "--worker", job],
             stdin=subprocess.PIPE,
