@@ -5,7 +5,7 @@ The resampling itself is ``facesearch.evaluation.resampling``'s.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,20 +40,23 @@ class RateIntervals:
         return None if self.tar is None else (1.0 - self.tar[1], 1.0 - self.tar[0])
 
 
-def all_pairs_intervals(known: KnownPeople, pairs: AllPairs, thresholds: Sequence[float]) -> tuple[RateIntervals, ...]:
+def all_pairs_intervals(
+    known: KnownPeople, pairs: AllPairs, thresholds: Sequence[float], *, left_out: Iterable[tuple[str, str]] = ()
+) -> tuple[RateIntervals, ...]:
     """Return the intervals of person-weighted rates over all pairs at each threshold.
 
     Args:
         known: Photographs and their people.
         pairs: Their pairs, which say how many match.
         thresholds: One result each.
+        left_out: Pairs of people that were not compared.
     """
     chosen = [place for place, cut in enumerate(thresholds) if pairs.non_mated.count_at_or_above(cut) <= MAX_MATCHES]
     results = [RateIntervals() for _ in thresholds]
     if not chosen:
         return tuple(results)
     try:
-        mated, non_mated = all_pairs_sums(known.vectors, known.labels, [thresholds[place] for place in chosen])
+        mated, non_mated = all_pairs_sums(known.vectors, known.labels, [thresholds[place] for place in chosen], left_out=left_out)
     except InputError:
         return tuple(results)
     for place, tar, fmr in zip(chosen, _ends(mated), _ends(non_mated), strict=True):
