@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.facesearch-installed
 # An environment that is there already says which Python it is of; pip is the last thing that venv puts into it.
 BASE := $(if $(wildcard $(BIN)/pip),$(BIN)/python,$(PYTHON))
-CODE := facesearch migrations tests benchmarks examples cli.py
+CODE := facesearch migrations tests benchmarks examples cli.py hatch_build.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
@@ -22,7 +22,7 @@ help:  ## list the goals
 
 venv: $(STAMP)  ## make .venv with facesearch and everything its tests need
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml hatch_build.py $(wildcard facesearch/detection/native/*.cpp facesearch/detection/native/*.h)
 	@command -v "$(BASE)" >/dev/null || { \
 	  echo "make: no '$(BASE)' found; install Python 3.11 or newer, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@"$(BASE)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -73,4 +73,5 @@ bench-peers-env: $(STAMP)  ## the peers' own environment in .bench/peers (many m
 
 clean:  ## delete what these goals made (the environment, caches, the demo's output)
 	rm -rf "$(VENV)" demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .bench
+	rm -f facesearch/detection/native/cascade.so
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -88,7 +88,9 @@ def test_the_wheel_carries_what_it_needs_and_nothing_else(wheel: Path) -> None:
     models = {
         f"facesearch/models/{name}" for name in ("mobilenet-128.safetensors", "mobilenet-128.json", "mobilenet-128.md", "NOTICE")
     }
-    needed = code | steps | models | {"facesearch/py.typed", "facesearch/_migrations/env.py"}
+    library = {"facesearch/detection/native/cascade.so"}
+    assert wheel.name.endswith(f"-py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}.whl")
+    needed = code | steps | models | library | {"facesearch/py.typed", "facesearch/_migrations/env.py"}
     assert needed <= names, sorted(needed - names)
     strays = {name for name in names - needed if not name.startswith("facesearch/_migrations/") and ".dist-info/" not in name}
     assert strays == set()
@@ -125,3 +127,4 @@ def test_the_main_path_works_from_an_empty_folder(run: Run, photographs: dict[st
 
     well = run("doctor")
     assert well.returncode == 0, well.stdout + well.stderr
+    assert "compiled, for" in well.stdout

@@ -190,14 +190,21 @@ struct Work {
     }
 };
 
+// Four of two vectors' eight numbers, by place.
+#if defined(__clang__) || __GNUC__ >= 12
+#define FS_PICK(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define FS_PICK(a, b, ...) __builtin_shuffle(a, b, Four{__VA_ARGS__})
+#endif
+
 // Rows and columns of 4 by 4 numbers exchanged.
 FS_INLINE void transpose(FourFloats& a, FourFloats& b, FourFloats& c, FourFloats& d) {
-    const FourFloats ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-    const FourFloats ba = __builtin_shufflevector(a, b, 2, 6, 3, 7), dc = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-    a = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
-    b = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
-    c = __builtin_shufflevector(ba, dc, 0, 1, 4, 5);
-    d = __builtin_shufflevector(ba, dc, 2, 3, 6, 7);
+    const FourFloats ab = FS_PICK(a, b, 0, 4, 1, 5), cd = FS_PICK(c, d, 0, 4, 1, 5);
+    const FourFloats ba = FS_PICK(a, b, 2, 6, 3, 7), dc = FS_PICK(c, d, 2, 6, 3, 7);
+    a = FS_PICK(ab, cd, 0, 1, 4, 5);
+    b = FS_PICK(ab, cd, 2, 3, 6, 7);
+    c = FS_PICK(ba, dc, 0, 1, 4, 5);
+    d = FS_PICK(ba, dc, 2, 3, 6, 7);
 }
 
 void sample_row(const Photo& photo, const Plan& plan, int row, const Work& work, float* to) {

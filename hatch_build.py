@@ -1,0 +1,120 @@
+"""Compiles the detector's library (facesearch/detection/native) while the package is built or installed.
+
+Plain calls of a C++ compiler (GCC 9, Clang 10 or newer; ``CXX`` names another one), no Python headers. Where there is no compiler,
+or it fails, the installation goes on with a warning and the detector runs on the engine: the same results, several times slower.
+The library holds code for several instruction sets and chooses when it is loaded, so what is built here runs elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+SOURCES = Path("facesearch", "detection", "native")
+LIBRARY = SOURCES / "cascade.so"
+
+FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=fast", "-pthread"]
+KERNEL_FLAGS = ["-fno-exceptions", "-fno-rtti"]
+
+X86_SETS: dict[str, tuple[int, int, list[str]]] = {
+    "Avx2": (8, 16, ["-mavx2", "-mfma"]),
+    "Avx512": (16, 32, ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"]),
+}
+"""Instruction sets beside the baseline: floats a vector, registers, and what tells the compiler."""
+
+
+def compiler() -> list[str] | None:
+    """Return the command of the C++ compiler, or None where there is none."""
+    named = os.environ.get("CXX")
+    candidates = [shlex.split(named)] if named else [["c++"], ["g++"], ["clang++"]]
+    return next((command for command in candidates if command and shutil.which(command[0])), None)
+
+
+def commands(compile_with: list[str], root: Path, folder: Path) -> tuple[list[list[str]], list[str]]:
+    """Return the compiler's calls, which may run side by side, and the linker's, which leaves ``folder/cascade.so``."""
+    machine = platform.machine().lower()
+    is_x86 = machine in {"x86_64", "amd64"}
+    sets = {"Baseline": (4, 32 if machine in {"aarch64", "arm64"} else 16, [])} | (X86_SETS if is_x86 else {})
+    calls = []
+    for name, (lanes, registers, flags) in sets.items():
+        defined = [
+            f"-DFS_LANES={lanes}",
+            f"-DFS_REGISTERS={registers}",
+            f"-DFS_TABLE=k{name}",
+            f'-DFS_NAME="{name.lower()}"',
+        ]
+        source, made = root / SOURCES / "kernels.cpp", folder / f"{name}.o"
+        calls.append([*compile_with, *FLAGS, *KERNEL_FLAGS, *flags, *defined, "-c", str(source), "-o", str(made)])
+    choice = ["-DFS_WITH_X86"] if is_x86 else []
+    calls.append([*compile_with, *FLAGS, *choice, "-c", str(root / SOURCES / "cascade.cpp"), "-o", str(folder / "cascade.o")])
+    objects = [call[-1] for call in calls]
+    return calls, [*compile_with, "-shared", "-pthread", *objects, "-o", str(folder / LIBRARY.name)]
+
+
+def compiled(root: Path, folder: Path) -> Path:
+    """Compile the library into a folder and return where it is.
+
+    Raises:
+        OSError: There is no compiler.
+        subprocess.CalledProcessError: It failed; ``stderr`` says why.
+    """
+    compile_with = compiler()
+    if compile_with is None:
+        raise OSError(f"no C++ compiler {os.environ.get('CXX', 'c++, g++ or clang++')} was found")
+    calls, link = commands(compile_with, root, folder)
+    # The command is the installing user's own CXX, or a compiler of the system.
+    running = [subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for call in calls]  # noqa: S603
+    for process, call in zip(running, calls, strict=True):
+        _, said = process.communicate()
+        if process.returncode != 0:
+            for other in running:
+                other.kill()
+                other.communicate()
+            raise subprocess.CalledProcessError(process.returncode, call, stderr=said)
+    subprocess.run(link, check=True, capture_output=True, text=True)  # noqa: S603
+    return folder / LIBRARY.name
+
+
+class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
+    """Adds the compiled library to wheels, and puts it beside its sources for an editable installation."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile before the wheel is put together.
+
+        Args:
+            version: ``"standard"`` or ``"editable"``.
+            build_data: What hatchling is told about the wheel.
+        """
+        root = Path(self.root)
+        self._folder = tempfile.TemporaryDirectory(prefix="facesearch-build-")
+        try:
+            library = compiled(root, Path(self._folder.name))
+        except (OSError, subprocess.CalledProcessError) as exc:
+            reason = (getattr(exc, "stderr", None) or str(exc)).strip().splitlines()
+            self.app.display_warning(
+                f"the detector's library was not compiled ({reason[0] if reason else exc}): "
+                "facesearch works all the same, but finds faces several times slower; install a C++ compiler and install again"
+            )
+            return
+        if version == "editable":
+            # Moved in one step: a process that has the old one loaded keeps it.
+            beside = root / LIBRARY.with_suffix(".new")
+            shutil.copyfile(library, beside)
+            beside.replace(root / LIBRARY)
+        else:
+            build_data["force_include"][str(library)] = LIBRARY.as_posix()
+            build_data["pure_python"] = False
+            build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Remove what was compiled once the wheel is written."""
+        self._folder.cleanup()
