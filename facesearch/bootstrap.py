@@ -103,6 +103,7 @@ class Parts:
                 thresholds=settings.detection_thresholds,
                 max_faces=settings.max_faces,
             ),
+            threads=settings.threads,
         )
 
     @cached_property
