@@ -195,7 +195,7 @@ class HnswIndex:
             if near is None:
                 return tuple(self._widen(probe.vector, k, wanted) for probe in probes)
             found = (
-                self._table.best(probe.vector, self._table.contenders(rows, distances, k), k)
+                self._table.best_near(probe.vector, rows, distances, k)
                 for probe, rows, distances in zip(probes, *near, strict=True)
             )
             return tuple(
@@ -298,8 +298,10 @@ class HnswIndex:
             near = self._graph.nearest(probe, wanted)
             if near is None:
                 break
-            rows = self._table.contenders(*near, k) if allowed is None else self._table.rows_within(near[0], allowed)
-            found = self._table.best(probe, rows, k)
+            if allowed is None:
+                found = self._table.best_near(probe, *near, k)
+            else:
+                found = self._table.best(probe, self._table.rows_within(near[0], allowed), k)
             if len(found) == k:
                 return found
             wanted *= 4

@@ -25,6 +25,9 @@ FREE = -1
 GROWTH = 1.5
 """Factor by which capacity grows when it is exhausted."""
 
+LOOK_AHEAD = 6
+"""Rows beyond ``k`` whose identities are looked at first: enough for one person's further templates."""
+
 SCORES_AT_ONCE = 16_000_000
 """Scores computed in one matrix product by ``nearest_many``: 64 MB of float32."""
 
@@ -200,24 +203,28 @@ class TemplateTable:
         kept: Rows = rows[np.fromiter((owner in identity_ids for owner in owners), bool, len(owners))]
         return kept
 
-    def contenders(self, rows: Rows, distances: NDArray[np.float32], k: int) -> Rows:
-        """Return those of some rows that may be the best of one of the ``k`` nearest identities, float32 rounding allowed for.
+    def best_near(self, probe: Vectors, rows: Rows, distances: NDArray[np.float32], k: int) -> tuple[Neighbour, ...]:
+        """Return ``best`` of rows that a graph found near a probe, reading no more of them than the answer needs.
 
-        A search reads the vectors of these alone: about ``k`` rows instead of the several times more that were asked for in case
-        some identities have many templates, each a place in memory that nothing has read before.
+        A search asks for several times ``k`` rows in case some identities have many templates. Each row read is a place in memory
+        that nothing has read before; those farther away than the ``k``-th identity, float32 rounding allowed for, cannot be in the
+        answer.
 
         Args:
+            probe: Unit vector.
             rows: Rows by rising distance.
             distances: ``1 − score`` of each, from float32 sums.
             k: Number of identities wanted.
         """
         seen: set[int] = set()
-        for place, owner in enumerate(self._owners[rows].tolist()):
-            seen.add(owner)
-            if len(seen) == k:
-                kept: Rows = rows[: distances.searchsorted(distances[place] + self._slack, "right")]
-                return kept
-        return rows
+        for n_first in (k + LOOK_AHEAD, len(rows)):
+            seen.clear()
+            for place, owner in enumerate(self._owners.take(rows[:n_first]).tolist()):
+                seen.add(owner)
+                if len(seen) == k:
+                    n_near = int(distances.searchsorted(distances[place] + self._slack, "right"))
+                    return self.best(probe, rows[:n_near], k)
+        return self.best(probe, rows, k)
 
     def best(self, probe: Vectors, rows: Rows, k: int) -> tuple[Neighbour, ...]:
         """Return the best template of each identity among some rows, at most ``k``, by falling score, then ascending template id.
@@ -225,9 +232,9 @@ class TemplateTable:
         Scores are dot products in float64, summed in the same order for every row: both kinds of index, and ``compare`` up to the
         last bit, report the same score, and equal vectors get equal scores whatever row they lie in.
         """
-        vectors = self._vectors[rows].astype(np.float64)
+        vectors = self._vectors.take(rows, axis=0).astype(np.float64)
         scores = np.einsum("ij,j->i", vectors, probe.astype(np.float64))
-        ranking = sorted(zip((-scores).tolist(), self._ids[rows].tolist(), self._owners[rows].tolist(), strict=True))
+        ranking = sorted(zip((-scores).tolist(), self._ids.take(rows).tolist(), self._owners.take(rows).tolist(), strict=True))
         found: dict[int, Neighbour] = {}
         for negated, template_id, owner in ranking:
             if owner not in found and template_id != FREE:

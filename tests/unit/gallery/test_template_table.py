@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from facesearch.gallery.table import TemplateTable
 from tests.gallery_oracle import DIM, EMBEDDER, batch_of, unit
@@ -25,17 +26,26 @@ def found_rows(vectors: np.ndarray, probe: np.ndarray, n: int) -> tuple[np.ndarr
     return rows.astype(np.int64), distances[rows]
 
 
-def test_the_contenders_hold_the_best_of_all_rows() -> None:
+@pytest.mark.parametrize("n_people", [60, 12])
+def test_the_nearest_rows_hold_the_best_of_all_rows(n_people: int) -> None:
+    """With 60 people the first rows are enough; with 12 it has to look further for the fifth."""
     rng = np.random.default_rng(5)
-    vectors, owners = unit(rng, N), rng.integers(1, 60, size=N)
+    vectors, owners = unit(rng, N), rng.integers(1, n_people, size=N)
     table = table_of(vectors, owners)
-    n_kept = 0
     for probe in unit(rng, ROUNDS):
         rows, distances = found_rows(vectors, probe, 50)
-        kept = table.contenders(rows, distances, K)
-        n_kept += len(kept)
-        assert table.best(probe, kept, K) == table.best(probe, rows, K)
-    assert ROUNDS * K <= n_kept < ROUNDS * 3 * K
+        assert table.best_near(probe, rows, distances, K) == table.best(probe, rows, K)
+
+
+def test_rows_beyond_the_answer_are_not_read() -> None:
+    rng = np.random.default_rng(8)
+    vectors = unit(rng, N)
+    table = table_of(vectors, np.arange(N) + 1)
+    probe = unit(rng, 1)[0]
+    rows, distances = found_rows(vectors, probe, 50)
+    expected = table.best(probe, rows, K)
+    table.columns[2][rows[K + 5 :]] = np.nan
+    assert table.best_near(probe, rows, distances, K) == expected
 
 
 def test_distances_wrong_by_rounding_change_nothing() -> None:
@@ -53,13 +63,14 @@ def test_distances_wrong_by_rounding_change_nothing() -> None:
         distances[8:] = np.sort(np.abs(distances[8:])) + distances[7] + np.float32(0.1)
         best = table.best(probe, rows[:8], K)
         n_swapped += best != table.best(probe, rows[:K], K)
-        assert table.best(probe, table.contenders(rows, distances, K), K) == best
+        assert table.best_near(probe, rows, distances, K) == best
     assert n_swapped > ROUNDS // 2
 
 
-def test_fewer_identities_than_wanted_keep_every_row() -> None:
+def test_fewer_identities_than_wanted_are_all_there() -> None:
     rng = np.random.default_rng(7)
     vectors = unit(rng, 30)
     table = table_of(vectors, np.arange(30) % (K - 1) + 1)
-    rows, distances = found_rows(vectors, unit(rng, 1)[0], 30)
-    assert table.contenders(rows, distances, K) is rows
+    probe = unit(rng, 1)[0]
+    rows, distances = found_rows(vectors, probe, 30)
+    assert len(table.best_near(probe, rows, distances, K)) == K - 1
