@@ -19,6 +19,7 @@ from facesearch.core.errors import InputError
 if TYPE_CHECKING:
     from facesearch.bootstrap import Parts
     from facesearch.core.image import Image
+    from facesearch.embedding.library import ModelLibrary
     from facesearch.service.evaluation import Evaluation
     from facesearch.service.facade import FaceSearchService
     from facesearch.settings import Settings
@@ -45,6 +46,10 @@ class Library:
     def decode(self, settings: Settings, photo: str | bytes) -> Image:
         """Return a decoded photograph."""
         return self.parts(settings).decode(photo)
+
+    def models(self, settings: Settings) -> ModelLibrary:
+        """Return the embedders that are installed."""
+        return self.parts(settings).models
 
     def evaluation(self, settings: Settings) -> Evaluation:
         """Return what measures error rates."""

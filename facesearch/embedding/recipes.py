@@ -5,16 +5,19 @@ They are JSON files of the package. A recipe holds no weights; figures it ships 
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from facesearch.core.errors import UnknownEmbedderError
+from facesearch.core.errors import ModelFetchError, UnknownEmbedderError
 from facesearch.embedding.card_file import card_errors
 from facesearch.embedding.description import Description, parse_description
+from facesearch.embedding.fetch import Wanted
 
 RECIPES = Path(__file__).resolve().parents[1] / "models" / "recipes"
 """The folder of the recipes."""
@@ -69,6 +72,18 @@ class Recipe:
     is_open: bool
     source: str
     files: tuple[RecipeFile, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the recipe as plain values."""
+        return {
+            "name": self.name,
+            "summary": self.summary,
+            "licence": self.licence,
+            "licence_terms": self.licence_terms,
+            "is_open": self.is_open,
+            "source": self.source,
+            "files": [{"file": one.file, "sha256": one.sha256, "address": one.address} for one in self.files],
+        }
 
     def file_of(self, sha256: str) -> RecipeFile | None:
         """Return the file of a digest, or None."""
@@ -136,3 +151,40 @@ def recognised(sha256: str) -> tuple[Recipe, RecipeFile] | None:
         if file is not None:
             return recipe, file
     return None
+
+
+def carried_file(recipe: Recipe) -> Path | None:
+    """Return a recipe's file inside an installed package that carries it, or None; the package is not imported."""
+    for file in recipe.files:
+        if file.package is None:
+            continue
+        spec = importlib.util.find_spec(file.package[0])
+        for place in (spec.submodule_search_locations or ()) if spec is not None else ():
+            path = Path(place) / file.package[1]
+            if path.is_file():
+                return path
+    return None
+
+
+def to_fetch(recipe: Recipe, address: str | None) -> Wanted:
+    """Return what has to be downloaded for a recipe.
+
+    Args:
+        recipe: The recipe.
+        address: Another place that offers the file, or the same archive (``.zip``, ``.bz2``); None for the publisher's.
+
+    Raises:
+        ModelFetchError: No digest of a file at a public address is known, so that nobody could tell what arrived.
+    """
+    for file in recipe.files:
+        place = address or file.address
+        if file.sha256 is not None and place is not None:
+            is_packed = address is None or Path(urlsplit(place).path).suffix in (".zip", ".bz2")
+            member = file.member if is_packed else None
+            return Wanted(place, file.sha256, file.file, file.n_bytes, member)
+    offered = next((file for file in recipe.files if file.address is not None), recipe.files[0])
+    raise ModelFetchError(
+        f"the digest of {offered.file} was never published, so a download could not be checked. Get it yourself from "
+        f"{offered.address or offered.description.source}, then: facesearch models add FILE --recipe {recipe.name}",
+        address=offered.address,
+    )
