@@ -12,7 +12,7 @@ from facesearch.core.decision import Candidate, Identification, OperatingPoint, 
 from facesearch.core.errors import InputError
 from facesearch.core.records import PointKind, SavedPoint
 from facesearch.service.feedback import Objections
-from facesearch.service.pipeline import ProbeFace
+from facesearch.service.pipeline import FoundFace
 from facesearch.service.search import MAX_K, GallerySearch, checked_k
 
 
@@ -51,7 +51,7 @@ class Identify:
 
     def __call__(
         self,
-        faces: Sequence[ProbeFace],
+        faces: Sequence[FoundFace],
         k: int,
         *,
         collection: str,
