@@ -142,10 +142,10 @@ def section(name: str, part: Part, share: float) -> tuple[list[str], list[str]]:
 
 def page() -> str:
     """Return RESULTS.md."""
-    measured = [json.loads(path.read_text()) for path in sorted(MEASURED.glob("*.json"))]
+    measured = {name: json.loads(path.read_text()) for name in PARTS if (path := MEASURED / f"{name}.json").exists()}
     if not measured:
         raise SystemExit("nothing was measured yet: make bench")
-    machine = measured[-1]["machine"]
+    machine = max(measured.values(), key=lambda held: held["date"])["machine"]
     share, why = share_asked(machine)
     versions = package_versions(Path(sys.executable), OURS)
     peers = json.loads(STATUS.read_text()) if STATUS.exists() else {"peers": {}, "versions": {}}
@@ -154,21 +154,22 @@ def page() -> str:
         lines, lines_of_goals = section(name, part, share)
         sections += lines
         goals += lines_of_goals
-    others = {name: held for name, held in ((held["name"], held) for held in measured) if held["machine"] != machine}
+    others = {name: held for name, held in measured.items() if held["machine"] != machine}
     head = [
         "# Measured side by side",
         "",
         "Written by `make bench` (`benchmarks/results.py`); nothing here is typed by hand. Both sides of a ratio ran in the same",
         "run, in processes of their own, in turns, with two threads each; above 1 ours is faster.",
         "",
-        f"- Processor: {machine['processor']} (family/model {machine['family']}), {machine['cores']} cores, "
-        f"{machine['memory_gib']} GiB; {', '.join(machine['flags'])}.",
+        f"- {_described(machine)}.",
         f"- {why}.",
-        f"- {machine['system']}, Python {machine['python']}.",
         f"- Ours: {_listed({'facesearch': __version__, **versions})}.",
         f"- Peers: {_listed(peers['versions']) or 'no environment was made'}.",
         *(f"- **Missing peer** {name}: {found['reason']}" for name, found in peers["peers"].items() if not found["ok"]),
-        *(f"- Part {name} was measured on another machine: {held['machine']['processor']}." for name, held in others.items()),
+        *(
+            f"- Part {name} was measured on another machine or system: {_described(held['machine'])}."
+            for name, held in others.items()
+        ),
         "",
         "## Goals",
         "",
@@ -182,6 +183,11 @@ def page() -> str:
 
 def _line(row: list[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |"
+
+
+def _described(machine: dict[str, Any]) -> str:
+    processor = f"{machine['processor']} (family/model {machine['family']}; {', '.join(machine['flags'])})"
+    return f"{processor}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}, Python {machine['python']}"
 
 
 def _listed(versions: dict[str, str]) -> str:

@@ -73,7 +73,7 @@ def test_the_page_names_what_was_measured_and_what_was_not(measured: Path) -> No
 def test_parts_of_another_machine_are_named(measured: Path) -> None:
     written(measured, "detector", [RATIO], {**MACHINE, "processor": "an older one"})
     written(measured, "million", [VALUE], MACHINE)
-    assert "Part detector was measured on another machine: an older one." in results.page()
+    assert "Part detector was measured on another machine or system: an older one (family" in results.page()
 
 
 def test_nothing_measured_is_no_page(measured: Path) -> None:
