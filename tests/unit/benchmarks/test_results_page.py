@@ -22,7 +22,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def written(folder: Path, name: str, rows: list[dict], machine: dict) -> None:
+def written(folder: Path, name: str, rows: list[dict], machine: dict, date: str = "2026-01-02") -> None:
     held = {
         "name": name,
         "rows": rows,
@@ -30,7 +30,7 @@ def written(folder: Path, name: str, rows: list[dict], machine: dict) -> None:
         "machine": machine,
         "command": "python -m x",
         "seconds": 1.0,
-        "date": "today",
+        "date": date,
     }
     (folder / f"{name}.json").write_text(json.dumps(held))
 
@@ -71,7 +71,7 @@ def test_the_page_names_what_was_measured_and_what_was_not(measured: Path) -> No
 
 
 def test_parts_of_another_machine_are_named(measured: Path) -> None:
-    written(measured, "detector", [RATIO], {**MACHINE, "processor": "an older one"})
+    written(measured, "detector", [RATIO], {**MACHINE, "processor": "an older one"}, "2026-01-01")
     written(measured, "million", [VALUE], MACHINE)
     assert "Part detector was measured on another machine or system: an older one (family" in results.page()
 
