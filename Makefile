@@ -14,7 +14,7 @@ CODE := facesearch migrations tests benchmarks examples cli.py hatch_build.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo check test test-all bench bench-peers-env bench-detector bench-index clean
+.PHONY: help venv demo check test test-all bench bench-peers bench-peers-env bench-detector bench-index clean
 
 help:  ## list the goals
 	@echo "facesearch: goals of make (PYTHON=$(PYTHON), VENV=$(VENV))"
@@ -67,6 +67,10 @@ bench-index: $(STAMP)  ## recall and speed of the vector index by setting
 
 bench: bench-peers-env  ## everything beside its peers, into benchmarks/RESULTS.md (PARTS="detector million" runs some of it)
 	@"$(BIN)/python" -m benchmarks.results run $(PARTS)
+
+bench-peers: bench-peers-env  ## accuracy and speed beside face_recognition, facenet-pytorch, OpenCV, InsightFace and deepface (hours the first time)
+	@"$(BIN)/python" -m benchmarks.peers --embed --json .bench/results/peers.json
+	@"$(BIN)/python" -m benchmarks.results render
 
 bench-peers-env: $(STAMP)  ## the peers' own environment in .bench/peers (many minutes the first time: dlib is compiled)
 	@"$(BIN)/python" -m benchmarks.peers_env

@@ -59,6 +59,7 @@ PARTS = {
     "video": Part("Video", "video", minutes=3),
     "cold_start": Part("Cold start", "cold_start", minutes=1),
     "million": Part("A gallery of a million templates", "million", minutes=3, first="20 to 40 minutes to build two graphs"),
+    "peers": Part("Recognition beside peers", "peers", minutes=6),
     "index": Part("Index parameters", "index", ("--n", "50000", "--probes", "500"), minutes=6),
 }
 
