@@ -17,6 +17,7 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from facesearch.core.arrays import Vectors
-from facesearch.core.errors import FileWriteError, GalleryFormatError
+from facesearch.core.errors import FileWriteError, GalleryFormatError, TemplateFormatError
 from facesearch.gallery.table import FREE, Rows, TemplateTable
 
 FORMAT = "facesearch-gallery"
@@ -88,9 +89,16 @@ class Snapshot:
         return int(self.vectors.shape[1])
 
     def table(self) -> TemplateTable:
-        """Return the columns as a table, which takes them over."""
+        """Return the columns as a table, which takes them over.
+
+        Raises:
+            GalleryFormatError: A template id occurs twice.
+        """
         ids, owners = np.ascontiguousarray(self.rows[0]), np.ascontiguousarray(self.rows[1])
-        return TemplateTable.of_columns(self.embedder_id, ids, owners, self.vectors)
+        try:
+            return TemplateTable.of_columns(self.embedder_id, ids, owners, self.vectors)
+        except TemplateFormatError as exc:
+            raise GalleryFormatError(f"the snapshot is damaged: {exc}") from exc
 
 
 def write_snapshot(folder: Path, snapshot: Snapshot, save_graph: Callable[[Path], None] | None = None) -> None:
@@ -161,15 +169,16 @@ def _read(folder: Path) -> Snapshot:
         raise GalleryFormatError(
             f"the manifest of a snapshot of kind {manifest['kind']} does not name the files {', '.join(parts)}"
         )
-    paths = {part: _verified(folder, part, manifest["files"][part]) for part in parts}
+    with ThreadPoolExecutor(len(parts)) as pool:  # checksums are computed without the interpreter's lock
+        paths = dict(zip(parts, pool.map(lambda part: _verified(folder, part, manifest["files"][part]), parts), strict=True))
     rows, vectors = np.load(paths["rows"], allow_pickle=False), np.load(paths["vectors"], allow_pickle=False)
     n_rows, dim = manifest["n_rows"], manifest["dim"]
     for name, column, dtype, shape in (("rows", rows, np.int64, (2, n_rows)), ("vectors", vectors, np.float32, (n_rows, dim))):
         if not isinstance(column, np.ndarray) or column.dtype != dtype or column.shape != shape or not column.flags.c_contiguous:
             raise GalleryFormatError(f"{paths[name].name} is not {np.dtype(dtype)} of shape {shape}, as the manifest says")
     count = int(np.count_nonzero(rows[0] != FREE))
-    if count != manifest["count"] or len(np.unique(rows[0][rows[0] != FREE])) != count:
-        raise GalleryFormatError(f"the snapshot holds {count} templates, not {manifest['count']} different ones")
+    if count != manifest["count"]:
+        raise GalleryFormatError(f"the snapshot holds {count} templates, not {manifest['count']}")
     graph = None
     if is_hnsw:
         described = manifest["graph"]

@@ -47,7 +47,7 @@ class TemplateTable:
         self._owners = np.full(0, FREE, dtype=np.int64)
         self._vectors: Vectors = np.zeros((0, dim), dtype=np.float32)
         self._n_rows = 0
-        self._row_of: dict[int, int] = {}
+        self._known_rows: dict[int, int] | None = {}
         self._free: list[int] = []
         self._by_owner: tuple[Rows, Rows] | None = None
         self._capped: dict[int, int] = {}
@@ -65,16 +65,27 @@ class TemplateTable:
         if ids.shape != owners.shape or ids.shape != vectors.shape[:1]:
             raise TemplateFormatError(f"columns disagree: {ids.shape} ids, {owners.shape} owners, {vectors.shape} vectors")
         table._ids, table._owners, table._vectors, table._n_rows = ids, owners, vectors, len(ids)
-        rows = np.flatnonzero(ids != FREE)
-        table._row_of = dict(zip(ids[rows].tolist(), rows.tolist(), strict=True))
-        table._free = np.flatnonzero(ids == FREE).tolist()
-        if len(table._row_of) != len(rows):
-            raise TemplateFormatError(f"{len(rows)} rows hold only {len(table._row_of)} different template ids")
+        table._known_rows, table._free = None, np.flatnonzero(ids == FREE).tolist()
+        ordered = np.sort(ids)
+        n_repeated = int(np.count_nonzero((ordered[1:] == ordered[:-1]) & (ordered[1:] != FREE)))
+        if n_repeated:
+            raise TemplateFormatError(f"{len(table)} rows hold only {len(table) - n_repeated} different template ids")
         return table
 
     def __len__(self) -> int:
         """Return the number of templates."""
-        return len(self._row_of)
+        return self._n_rows - len(self._free)
+
+    @property
+    def _row_of(self) -> dict[int, int]:
+        """Rows by template id, made by the first change or look-up: a gallery just loaded is searched without it.
+
+        Two searches may make it at once; both make the same.
+        """
+        if self._known_rows is None:
+            rows = np.flatnonzero(self._ids[: self._n_rows] != FREE)
+            self._known_rows = dict(zip(self._ids[rows].tolist(), rows.tolist(), strict=True))
+        return self._known_rows
 
     @property
     def n_rows(self) -> int:

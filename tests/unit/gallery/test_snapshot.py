@@ -149,6 +149,20 @@ def test_files_outside_the_folder_are_not_read(copy: Path, name: object) -> None
         factory().load(copy)
 
 
+def test_a_template_id_that_occurs_twice_is_noticed_even_with_fitting_checksums(copy: Path) -> None:
+    files = json.loads((copy / "manifest.json").read_text())["files"]
+    path = copy / files["rows"]["name"]
+    rows = np.load(path)
+    present = np.flatnonzero(rows[0] >= 0)
+    assert len(present) == N - 2 < rows.shape[1]  # two rows are free, and free rows are all alike
+    rows[0, present[3]] = rows[0, present[-1]]
+    np.save(path, rows)
+    files["rows"]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    manifest_with(copy, files=files)
+    with pytest.raises(GalleryFormatError, match=f"{N - 2} rows hold only {N - 3} different template ids"):
+        factory().load(copy)
+
+
 def test_a_missing_file_is_noticed(copy: Path) -> None:
     names = [path.name for path in copy.iterdir() if path.name != "manifest.json"]
     assert len(names) in (2, 3)
