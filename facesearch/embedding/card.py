@@ -13,6 +13,7 @@ from facesearch.core.decision import OperatingPoints
 from facesearch.core.errors import CheckpointNotFoundError, OperatingPointError, UncalibratedEmbedderError
 from facesearch.core.face import Alignment
 from facesearch.embedding.checkpoint import verify_digest
+from facesearch.embedding.scales import F32_ALONE, CardPrecisions
 
 Triple = tuple[float, float, float]
 """One value a channel, red, green, blue."""
@@ -126,6 +127,7 @@ class EmbedderCard:
         figures: By way of embedding, ``"single"`` and ``"flip"``, those that were measured.
         id_digest: What an embedder id's digits are taken from: ``sha256``, or a digest of that and of what the user said about the
             crop and its pixels, since another crop makes another embedder of the same weights.
+        precisions: In which precisions its figures hold, and its scales for int8.
     """
 
     name: str
@@ -144,6 +146,7 @@ class EmbedderCard:
     origin: Origin = Origin()
     figures: Mapping[str, Figures] = field(default_factory=dict)
     id_digest: str = ""
+    precisions: CardPrecisions = F32_ALONE
 
     @property
     def mean(self) -> Triple:
@@ -229,6 +232,7 @@ class EmbedderCard:
             "source": self.origin.source,
             "recipe": self.origin.recipe,
             "is_calibrated": self.is_calibrated,
+            "precisions": sorted(self.precisions.measured),
             "lfw": {way: figures.as_dict() for way, figures in self.figures.items()},
         }
 

@@ -20,6 +20,7 @@ from facesearch.core.errors import CheckpointFormatError, InputError, ModelError
 from facesearch.core.face import Alignment
 from facesearch.embedding.backbones import check_backbone
 from facesearch.embedding.card import EmbedderCard, Figures, Origin, Preparation, Triple, embedder_id_of
+from facesearch.embedding.scales import parse_precisions
 
 ARCFACE_112 = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
 """Five points on a crop of 112 pixels as ArcFace made them the field's standard (Deng et al. 2019)."""
@@ -73,6 +74,7 @@ def read_card(path: Path) -> EmbedderCard:
             origin=_origin(fields, text_path),
             figures=parse_figures(fields["lfw"] if file is None else {}, name, id_digest),
             id_digest=id_digest,
+            precisions=parse_precisions(fields.get("precisions") or {}, path.parent),
         )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from facesearch.core.arrays import Pixels, Vectors, normalised
-from facesearch.core.errors import InputError, ModelError, SettingsError, TemplateFormatError
+from facesearch.core.errors import EngineError, InputError, ModelError, SettingsError, TemplateFormatError
 from facesearch.core.face import Alignment, FaceCrop
 from facesearch.core.template import Template
 from facesearch.embedding.networks import network_spec
@@ -36,7 +36,7 @@ class NetworkEmbedder:
         SettingsError: ``batch_size`` is less than 1.
         CheckpointNotFoundError: The weights are absent.
         CheckpointDigestError: They are not the published ones.
-        EngineError: The engine cannot load the network.
+        EngineError: The engine cannot load the network, or was asked for int8 and the embedder has no scales for it.
     """
 
     def __init__(
@@ -49,7 +49,13 @@ class NetworkEmbedder:
         self.card = card
         self.flip_average = flip_average
         self.batch_size = batch_size if card.is_batched else 1
-        self._network = engine.load(network_spec(card))
+        spec = network_spec(card)
+        if engine.precision == "int8" and spec.int8 is None:
+            raise EngineError(
+                f"{card.name} was never measured in int8 and has no scales for it: use precision auto, bf16 or f32",
+                embedder=card.name,
+            )
+        self._network = engine.load(spec)
 
     @property
     def embedder_id(self) -> str:
@@ -93,6 +99,19 @@ class NetworkEmbedder:
             vectors = self._directions(vectors[0::2] + vectors[1::2])
         embedder_id = self.embedder_id
         return tuple(Template(vector, embedder_id) for vector in vectors)
+
+    def warm_up(self) -> None:
+        """Run a crop and a full batch of black crops, so that the first faces are embedded as fast as all others.
+
+        An engine prepares each number of crops when it first sees it, which takes some 20 ms; a server calls this
+        before it listens.
+
+        Raises:
+            ModelError: The network failed.
+        """
+        crop_px = self.alignment.crop_px
+        for n_crops in sorted({1, self.batch_size}):
+            self._network.run(np.zeros((n_crops, crop_px, crop_px, 3), np.uint8))
 
     def _batches(self, crops: Sequence[FaceCrop]) -> Iterator[Pixels]:
         """Yield the pictures to run, each crop followed by its mirror image where vectors are flip-averaged."""

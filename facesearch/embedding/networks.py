@@ -43,6 +43,8 @@ def network_spec(card: EmbedderCard) -> NetworkSpec:
         example_dtype="uint8",
         dynamic_axes=(0,) if card.is_batched else (),
         graph=_graph(card) if is_graph else None,
+        int8=card.precisions.int8,
+        precisions=card.precisions.measured,
     )
 
 

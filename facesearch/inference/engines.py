@@ -1,37 +1,26 @@
-"""Engines by name, and the arithmetic this machine has natively.
+"""Engines by name: what is asked for, what is installed, and what this machine can do.
 
 It chooses and refuses; the engines themselves are in ``openvino_engine`` and ``torch_engine``.
 """
 
 from __future__ import annotations
 
-import platform
+import importlib.util
+import logging
+import threading
 from pathlib import Path
-from typing import get_args
 
 from facesearch.core.errors import EngineError, SettingsError
-from facesearch.inference.network import Engine, Precision
+from facesearch.inference.network import Engine
 from facesearch.inference.openvino_engine import OpenVinoEngine
+from facesearch.inference.precision import check_precision
+from facesearch.inference.processor import native_precisions
 from facesearch.inference.torch_engine import TorchEngine
 
-NATIVE_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
-"""Linux's names (/proc/cpuinfo) of the instructions that multiply bfloat16; without one bf16 is emulated: slower and less exact."""
+logger = logging.getLogger("facesearch")
 
-_CPUINFO = Path("/proc/cpuinfo")
-
-
-def has_native_bf16(cpuinfo: Path = _CPUINFO) -> bool:
-    """Return whether the processor multiplies bfloat16 itself; False where that cannot be told (not Linux, not x86-64).
-
-    Args:
-        cpuinfo: Linux's description of the processors.
-    """
-    if platform.machine() not in {"x86_64", "AMD64"} or not cpuinfo.is_file():
-        return False
-    for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.startswith("flags"):
-            return not NATIVE_BF16_FLAGS.isdisjoint(line.split())
-    return False
+_told: set[str] = set()
+_told_lock = threading.Lock()
 
 
 def create_engine(
@@ -39,36 +28,64 @@ def create_engine(
     *,
     precision: str = "f32",
     threads: int | None = None,
+    streams: int = 1,
     cache_dir: Path | None = None,
     device: str = "cpu",
 ) -> Engine:
-    """Return an engine.
+    """Return an engine; torch in OpenVINO's place, with one warning, where OpenVINO is not installed.
 
     Args:
         name: ``"openvino"`` (processor only) or ``"torch"``.
-        precision: ``"f32"``; ``"bf16"``, refused where the processor would emulate it; ``"auto"``: bf16 where native, else f32.
+        precision: ``"f32"``; ``"bf16"`` or ``"int8"``, refused where the processor does not compute in them itself; ``"auto"``: for
+            each network the fastest of these that the processor has and that its results were measured to bear.
         threads: Threads a network may use, at least 1; None leaves it to the library (one a core).
-        cache_dir: Where converted networks are kept, made when needed; None converts at every load. Not used by torch.
+        streams: Runs of a network at once, at least 1, sharing the threads; see ``OpenVinoEngine``. torch has none.
+        cache_dir: Where converted and compiled networks are kept, made when needed; None makes them at every load. torch has none.
         device: ``"cpu"``, and for torch also ``"cuda"``, ``"cuda:1"``, … or ``"mps"``.
 
     Raises:
         SettingsError: A value is out of range or unknown.
-        EngineError: The library or device is missing, or bf16 was asked for and the processor lacks it.
+        EngineError: No library is installed, the device is missing, or this engine or processor does not have the precision.
     """
-    if precision not in {*get_args(Precision), "auto"}:
-        raise SettingsError(f"precision is f32, bf16 or auto, not {precision!r}")
-    if threads is not None and threads < 1:
-        raise SettingsError(f"threads must be at least 1, not {threads}")
+    for value, what in ((threads, "threads"), (streams, "streams")):
+        if value is not None and value < 1:
+            raise SettingsError(f"{what} must be at least 1, not {value}")
     if name not in {"openvino", "torch"}:
         raise SettingsError(f"the engine is openvino or torch, not {name!r}")
-    if name == "openvino" and device.lower() != "cpu":
+    on_cpu = device.lower() == "cpu"
+    if name == "openvino" and not on_cpu:
         raise SettingsError(f"the openvino engine runs on the cpu, not on {device!r}: choose engine torch for that device")
-    native = has_native_bf16()
-    if precision == "bf16" and device.lower() == "cpu" and not native:
-        raise EngineError(
-            f"this processor has none of {', '.join(sorted(NATIVE_BF16_FLAGS))}: bf16 would be emulated; use precision f32 or auto"
+    if name == "openvino" and not _is_installed("openvino"):
+        name = "torch"
+        _require_torch()
+        _tell_once(
+            "OpenVINO is not installed: the networks run under torch, several times slower, with templates that stay comparable; "
+            "pip install 'openvino>=2025.0'"
         )
-    chosen: Precision = "bf16" if precision == "bf16" or (precision == "auto" and native and device.lower() == "cpu") else "f32"
+    wanted = check_precision(precision, native_precisions(), engine=name, on_cpu=on_cpu)
     if name == "torch":
-        return TorchEngine(precision=chosen, threads=threads, device=device)
-    return OpenVinoEngine(precision=chosen, threads=threads, cache_dir=cache_dir)
+        return TorchEngine(precision=wanted, threads=threads, device=device)
+    return OpenVinoEngine(precision=wanted, threads=threads, streams=streams, cache_dir=cache_dir)
+
+
+def _is_installed(library: str) -> bool:
+    """Return whether a library is there, without importing it."""
+    try:
+        return importlib.util.find_spec(library) is not None
+    except ValueError:  # imported by something that left no trace of where it came from
+        return True
+
+
+def _require_torch() -> None:
+    """Raise unless torch is there."""
+    if not _is_installed("torch"):
+        raise EngineError("neither OpenVINO nor torch is installed, so networks cannot run: pip install 'openvino>=2025.0' torch")
+
+
+def _tell_once(text: str) -> None:
+    """Log a warning the first time in this process."""
+    with _told_lock:
+        if text in _told:
+            return
+        _told.add(text)
+    logger.warning(text)

@@ -20,8 +20,11 @@ from facesearch.core.protocols import Network
 if TYPE_CHECKING:
     import torch
 
-Precision = Literal["f32", "bf16"]
-"""Arithmetic of the convolutions and products; inputs and outputs are float32 either way."""
+    from facesearch.inference.precision import WantedPrecision
+    from facesearch.inference.quantisation import Int8Scales
+
+Precision = Literal["f32", "bf16", "int8"]
+"""Arithmetic of the convolutions and products; inputs and outputs are the same in each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class NetworkSpec:
         example_dtype: NumPy dtype of the input.
         dynamic_axes: Axes of the input that may have any size.
         graph: A file to be read instead of a module built; ``build`` then says which engine cannot.
+        int8: Where the scales for computing in bytes are; None where there are none.
+        precisions: Those in which its results were measured to hold: what ``auto`` may choose of.
         revision: Raised when the module computes something else from the same weights, so that converted copies are made anew.
     """
 
@@ -74,6 +79,8 @@ class NetworkSpec:
     dynamic_axes: tuple[int, ...] = (0,)
     revision: int = 1
     graph: GraphFile | None = None
+    int8: Int8Scales | None = None
+    precisions: frozenset[Precision] = frozenset({"f32"})
 
     def __post_init__(self) -> None:
         """Check the values that end up in file names and shapes."""
@@ -81,6 +88,8 @@ class NetworkSpec:
             raise EngineError(f"a network's name is letters, digits, - and _, not {self.name!r}")
         if len(self.digest) < 12 or any(digit not in "0123456789abcdef" for digit in self.digest):
             raise EngineError(f"the digest of network {self.name} is a SHA-256 in hex, not {self.digest!r}")
+        if "int8" in self.precisions and self.int8 is None:
+            raise EngineError(f"network {self.name} is said to bear int8 but comes without scales for it")
         if any(not 0 <= axis < len(self.example_shape) for axis in self.dynamic_axes):
             raise EngineError(f"network {self.name} has no axis {self.dynamic_axes} in the shape {self.example_shape}")
 
@@ -122,8 +131,16 @@ class Engine(Protocol):
         ...
 
     @property
-    def precision(self) -> Precision:
-        """The arithmetic it computes in."""
+    def precision(self) -> WantedPrecision:
+        """The arithmetic that was asked for; ``"auto"`` chooses for each network."""
+        ...
+
+    def precision_of(self, spec: NetworkSpec) -> Precision:
+        """Return the arithmetic a network gets, without loading it.
+
+        Raises:
+            EngineError: That takes a library or device that is not there.
+        """
         ...
 
     def load(self, spec: NetworkSpec) -> Network:

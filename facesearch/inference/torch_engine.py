@@ -5,6 +5,7 @@ It converts nothing and caches nothing; torch is imported when the first network
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import Any
 
@@ -14,6 +15,10 @@ from numpy.typing import NDArray
 from facesearch.core.errors import EngineError
 from facesearch.core.protocols import Network
 from facesearch.inference.network import NetworkSpec, Precision, engine_errors
+from facesearch.inference.precision import WantedPrecision, choose_precision
+from facesearch.inference.processor import native_precisions
+
+logger = logging.getLogger("facesearch")
 
 _NAME = "torch"
 
@@ -64,17 +69,27 @@ class TorchEngine:
     """Loads networks through torch.
 
     Args:
-        precision: ``"f32"`` or ``"bf16"`` (autocast).
+        precision: ``"f32"``, ``"bf16"`` (autocast) or ``"auto"``; it knows no int8.
         threads: Threads of torch in this whole process, set when the first network is loaded; None leaves them alone.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:<n>"`` or ``"mps"``.
     """
 
-    def __init__(self, *, precision: Precision = "f32", threads: int | None = None, device: str = "cpu") -> None:
+    def __init__(self, *, precision: WantedPrecision = "f32", threads: int | None = None, device: str = "cpu") -> None:
         self.name = _NAME
-        self.precision: Precision = precision
+        self.precision: WantedPrecision = precision
         self._threads = threads
         self._device_name = device
         self._lock = threading.Lock()
+
+    def precision_of(self, spec: NetworkSpec) -> Precision:
+        """Return the arithmetic a network gets.
+
+        Raises:
+            EngineError: It depends on a graphics card, and torch or the card is missing.
+        """
+        if self.precision != "auto":
+            return choose_precision(self.precision, spec, frozenset())
+        return choose_precision("auto", spec, self._native() - {"int8"})
 
     def load(self, spec: NetworkSpec) -> Network:
         """Return the network on its device.
@@ -90,7 +105,21 @@ class TorchEngine:
             with engine_errors(_NAME, f"put {spec.name} on {device}"):
                 if self._threads is not None:
                     torch.set_num_threads(self._threads)
-                return TorchNetwork(module.eval().requires_grad_(False).to(device), spec, device, self.precision)
+                on_device = module.eval().requires_grad_(False).to(device)
+            precision = self.precision_of(spec)
+            logger.info("network %s computes in %s (engine %s, %s)", spec.name, precision, _NAME, device)
+            return TorchNetwork(on_device, spec, device, precision)
+
+    def _native(self) -> frozenset[Precision]:
+        """Return the precisions that the device computes in itself."""
+        if self._device_name.lower() == "cpu":
+            return native_precisions()
+        torch = _torch()
+        device = self._device(torch)
+        # Ampere (8.0) is the first generation with units for bfloat16; earlier ones emulate it.
+        if device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8:
+            return frozenset({"f32", "bf16"})
+        return frozenset({"f32"})
 
     def _device(self, torch: Any) -> Any:
         with engine_errors(_NAME, f"use the device {self._device_name!r}"):
