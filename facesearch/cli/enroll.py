@@ -12,7 +12,7 @@ import typer
 
 from facesearch.cli import options
 from facesearch.cli.folder_report import FolderReportFile
-from facesearch.cli.output import printable, progress, write_json, write_line, write_note, write_table
+from facesearch.cli.output import LINES_EVERY_S, printable, progress, write_json, write_line, write_note, write_table
 from facesearch.cli.session import Session, session_of
 from facesearch.cli.shapes import enrollment_shape, outcome_shape
 from facesearch.core.errors import DuplicateTemplateError, EnrollmentError, InputError
@@ -29,9 +29,6 @@ NO_LABEL = "-"
 
 NOTHING_ENROLLED = EnrollmentError.exit_code
 """Exit code of a folder of which not one file is in the gallery afterwards."""
-
-LINES_EVERY_S = 10.0
-"""Seconds between two lines of progress where stderr is no terminal."""
 
 
 def enroll(

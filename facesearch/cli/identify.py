@@ -1,30 +1,37 @@
-"""``facesearch identify``: who is in this photograph (1:N)? Unknown is an answer.
+"""``facesearch identify``: who is in this photograph, or in each of many (1:N)? Unknown is an answer.
 
 It enrolls nobody.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from facesearch.cli import options
 from facesearch.cli.detect import Draw, draw_faces
-from facesearch.cli.output import box_text, printable, rate, write_json, write_line, write_table
-from facesearch.cli.session import session_of
-from facesearch.cli.shapes import identification_shape
+from facesearch.cli.output import LINES_EVERY_S, box_text, printable, progress, rate, write_json, write_line, write_table
+from facesearch.cli.session import Session, session_of
+from facesearch.cli.shapes import answer_shape, identification_shape
 from facesearch.cli.verify import NO_MATCH, evidence_text
+from facesearch.core.errors import InputError
+from facesearch.core.paths import is_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from facesearch.core.decision import Candidate, Identification
+    from facesearch.core.errors import FaceSearchError
+    from facesearch.service.identify_many import PhotographAnswer
 
 
 def identify(
     context: typer.Context,
-    photo: options.Photo,
+    photos: Annotated[
+        list[str], typer.Argument(metavar="PHOTO…", help="Picture files, or folders of them; - reads standard input.")
+    ],
     k: Annotated[int, typer.Option("-k", metavar="N", help="Candidates shown a face.")] = 5,
     fpir: Annotated[
         float | None,
@@ -37,15 +44,23 @@ def identify(
     draw: Draw = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Say who the faces of a photograph are.
+    """Say who the faces of a photograph, or of many, are.
 
-    Exit code 0: at least one face was recognised. 1: none was.
+    Exit code 0: at least one face was recognised. 1: none was. Of several photographs one that cannot be used does not stop the
+    others; where none can, its error's code is the exit code.
     """
     session = session_of(context)
+    choices: dict[str, Any] = {"tags": tags or (), "fpir": fpir, "fmr": fmr, "operating_point": operating_point}
+    if len(photos) > 1 or is_folder(photos[0]):
+        if roi is not None or draw is not None:
+            raise InputError("--roi and --draw are for one photograph")
+        _identify_many(session, photos, k, choices, as_json=as_json)
+        return
+    photo = photos[0]
     box = options.parsed_box(roi)
     image = session.decode(photo)
     with session.service() as service:
-        answers = service.identify(image, k, tags=tags or (), roi=box, fpir=fpir, fmr=fmr, operating_point=operating_point)
+        answers = service.identify(image, k, roi=box, **choices)
     if draw is not None:
         draw_faces(image, [(one.detection, one.label or "unknown", one.is_match) for one in answers], draw)
     if as_json:
@@ -63,6 +78,53 @@ def identify(
         _write(answers)
     if not any(one.is_match for one in answers):
         raise typer.Exit(NO_MATCH)
+
+
+def _identify_many(session: Session, names: Sequence[str], k: int, choices: dict[str, Any], *, as_json: bool) -> None:
+    """Answer each photograph as it comes; JSON is one document, written when all are answered."""
+    shapes = []
+    n_recognised = n_answered = 0
+    first_error: FaceSearchError | None = None
+    with session.service() as service, progress("identifying", lines_every_s=LINES_EVERY_S) as advance:
+        for answer in service.identify_many((session.photo(name) for name in _pictures(names)), k, **choices):
+            n_recognised += answer.n_recognised
+            n_answered += answer.error is None
+            first_error = first_error or answer.error
+            if as_json:
+                shapes.append(answer_shape(answer))
+            else:
+                _write_answer(answer)
+            advance(answer.number + 1, None)
+    if as_json:
+        write_json({"collection": session.collection, "n_recognised": n_recognised, "photos": shapes})
+    if not n_answered and first_error is not None:
+        raise typer.Exit(first_error.exit_code)
+    if not n_recognised:
+        raise typer.Exit(NO_MATCH)
+
+
+def _pictures(names: Sequence[str]) -> Iterator[str]:
+    """Yield photographs, those of folders by name."""
+    from facesearch.service.labelled_folder import picture_names
+
+    for name in names:
+        if not is_folder(name):
+            yield name
+            continue
+        try:
+            found = picture_names(Path(name))
+        except OSError as exc:
+            raise InputError(f"the folder {name} cannot be read: {exc.strerror}", path=name) from exc
+        if not found:
+            raise InputError(f"the folder {name} holds no pictures", path=name)
+        yield from (str(Path(name) / one) for one in found)
+
+
+def _write_answer(answer: PhotographAnswer) -> None:
+    if answer.error is not None:
+        write_line(f"{printable(answer.photo)}: {printable(answer.error.message.removeprefix(f'{answer.photo}: '))}")
+    for number, one in enumerate(answer.faces):
+        write_line(f"{printable(answer.photo)}: face {number} at {box_text(one.detection.box)}: {_answer(one)}")
 
 
 def _write(answers: Sequence[Identification]) -> None:

@@ -21,6 +21,9 @@ _JOINERS = "\u200c\u200d"
 Advance = Callable[[int, int | None], None]
 """Told how much of a long work is done, and of how much (None: not known)."""
 
+LINES_EVERY_S = 10.0
+"""Seconds between two lines of progress of a long command where stderr is no terminal."""
+
 
 def printable(text: object) -> str:
     """Return text that a terminal shows as it is; control, direction and other invisible characters become escapes."""

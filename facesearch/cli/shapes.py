@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from facesearch.service.calibrate import CalibrationOutcome
     from facesearch.service.enroll import Enrollment
     from facesearch.service.enroll_folder import FileOutcome
+    from facesearch.service.identify_many import PhotographAnswer
     from facesearch.service.people import CollectionSummary
 
 Shape = dict[str, Any]
@@ -211,6 +212,18 @@ def enrollment_shape(enrollment: Enrollment) -> Shape:
         "possible_duplicate": enrollment.possible_duplicate,
         **detection_shape(stored.provenance.detection),
         "quality": dict(stored.provenance.quality),
+    }
+
+
+def answer_shape(answer: PhotographAnswer) -> Shape:
+    """Return the answer to one of many photographs."""
+    return {
+        "photo": answer.photo,
+        "width": answer.size[0] if answer.size is not None else None,
+        "height": answer.size[1] if answer.size is not None else None,
+        "error": error_shape(answer.error) if answer.error is not None else None,
+        "n_recognised": answer.n_recognised,
+        "faces": [identification_shape(one) for one in answer.faces],
     }
 
 

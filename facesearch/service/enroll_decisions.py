@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from facesearch.core.arrays import Vectors
 from facesearch.core.decision import Neighbour, OperatingPoints, stricter
@@ -148,7 +149,7 @@ class EnrollmentDecisions:
         self._near = index.search_many([one.face.template for one in faces], n_near)
         self._places = {id(one): place for place, one in enumerate(faces)}
         self._accepted: list[Accepted] = []
-        self._vectors: list[Vectors] = []
+        self._vectors: NDArray[np.float64] = np.empty((len(faces), faces[0].face.template.dim))
         self._by_digest: dict[str, list[Accepted]] = {}
 
     def decide(self, one: FaceToEnroll, checks: EnrollmentChecks) -> Accepted | SameAsAccepted:
@@ -206,11 +207,9 @@ class EnrollmentDecisions:
     def _refuse_mismatch(self, face: FoundFace, person: _Person) -> None:
         vector = face.template.vector
         scores = [] if person.enrolled is None else [float((person.enrolled @ vector).max())]
-        scores += [
-            float(own @ vector)
-            for accepted, own in zip(self._accepted, self._vectors, strict=True)
-            if accepted.person_key == person.key
-        ]
+        own = [place for place, accepted in enumerate(self._accepted) if accepted.person_key == person.key]
+        if own:
+            scores.append(float((self._vectors[own] @ vector).max()))
         threshold = self._threshold_of_mismatch() if scores else -1.0
         if scores and max(scores) < threshold:
             raise IdentityMismatchError(
@@ -247,8 +246,9 @@ class EnrollmentDecisions:
         """Return people and the best score of each, enrolled and accepted ones, by falling score; the earlier enrolled first."""
         near: Sequence[Neighbour] = self._near[place]
         best = {other.identity_id: other.score for other in near}
-        if self._vectors:
-            scores = np.clip(np.stack(self._vectors).astype(np.float64) @ one.face.template.vector.astype(np.float64), -1.0, 1.0)
+        if self._accepted:
+            before = self._vectors[: len(self._accepted)]
+            scores = np.clip(before @ one.face.template.vector.astype(np.float64), -1.0, 1.0)
             for accepted, score in zip(self._accepted, scores.tolist(), strict=True):
                 # Faces of one photograph are different people's, however alike they are.
                 if accepted.one.face.image.digest != one.face.image.digest and score > best.get(accepted.person_key, -2.0):
@@ -269,7 +269,7 @@ class EnrollmentDecisions:
         elif one.tags:
             person.tags = tuple(sorted({*person.tags, *one.tags}))
         accepted = Accepted(one, person.key, person.tags, is_new, other)
+        self._vectors[len(self._accepted)] = one.face.template.vector
         self._accepted.append(accepted)
-        self._vectors.append(one.face.template.vector)
         self._by_digest.setdefault(one.face.image.digest, []).append(accepted)
         return accepted

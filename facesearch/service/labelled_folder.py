@@ -108,6 +108,11 @@ def _from_folders(root: Path) -> Iterator[LabelledFile]:
             yield LabelledFile(folder / name, label)
 
 
+def picture_names(folder: Path) -> list[str]:
+    """Return the names of a folder's photographs, sorted; raises ``OSError`` where it cannot be read."""
+    return _names(folder, folders=False)
+
+
 def _names(folder: Path, *, folders: bool) -> list[str]:
     """Return the names of a folder's folders, or of its pictures, sorted."""
     with os.scandir(folder) as entries:
