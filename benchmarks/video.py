@@ -21,6 +21,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
 from facesearch.bootstrap import FaceSearch
 from facesearch.core.image import Image
 from facesearch.imaging.video import VideoFile

@@ -131,7 +131,7 @@ def third(gallery):
         (["index-video", "film.mp4", "--rate", "0"], 2, "frames looked at a second"),
         (["index-video", "film.mp4", "--report", "tracks.txt"], 2, ".json or .csv"),
         (["index-video", "film.mp4", "--report", "nowhere/tracks.csv"], 2, "there is no folder"),
-        (["find-in-video", "--person", "Nobody"], 3, "nobody is enrolled as 'Nobody'"),
+        (["find-in-video", "--person", "Nobody", "-c", "third"], 3, "nobody is enrolled as 'Nobody'"),
         (["find-in-video", "99", "--person", "Eileen", "-c", "third"], 3, "video 99 is not indexed"),
         (["find-in-video", "film.mp4", "--person", "Eileen", "-c", "third"], 3, "facesearch index-video film.mp4"),
         (["find-in-video", "--person", "Eileen", "--sheet", "sheet.gif"], 2, ".png or .jpg"),
