@@ -51,9 +51,11 @@ from facesearch.store.calibration_probe import may_hold_calibration
 from facesearch.version import __version__
 
 if TYPE_CHECKING:
+    from facesearch.embedding.kept_figures import KeptFigures
     from facesearch.embedding.library import ModelLibrary
     from facesearch.service.calibrate import Calibrate
     from facesearch.service.calibrate_model import CalibrateModel
+    from facesearch.service.calibrate_pairs import CalibratePairs
     from facesearch.service.evaluate_robustness import EvaluateRobustness
     from facesearch.service.evaluation import Evaluation
     from facesearch.service.facade_video import Videos
@@ -362,15 +364,31 @@ class Parts:
     @cached_property
     def calibrate_model(self) -> CalibrateModel:
         """What measures the embedder and keeps its thresholds beside it; imported late, since no other command needs it."""
-        from facesearch.embedding.kept_figures import KeptFigures
-        from facesearch.inference.processor import processor_name
         from facesearch.service.calibrate_model import CalibrateModel
+
+        return CalibrateModel(self.embed_photographs, self.embedder, self._kept_figures(), processor=self._processor())
+
+    @cached_property
+    def calibrate_on_pairs(self) -> CalibratePairs:
+        """The same with a list of pairs."""
+        from facesearch.service.calibrate_pairs import CalibratePairs
+        from facesearch.service.evaluate_pairs import EvaluatePairs
+
+        evaluate = EvaluatePairs(self.embed_photographs)
+        return CalibratePairs(evaluate, self.embedder, self._kept_figures(), processor=self._processor())
+
+    def _kept_figures(self) -> KeptFigures:
+        from facesearch.embedding.kept_figures import KeptFigures
+
+        return KeptFigures(self.models, self.settings.embedder, is_flipped=self.settings.flip_average)
+
+    def _processor(self) -> str:
+        """Return what the networks are run on, in words."""
+        from facesearch.inference.processor import processor_name
 
         settings = self.settings
         threads = "" if settings.threads is None else f", {settings.threads} threads"
-        processor = f"{settings.engine} {settings.precision} on {processor_name()}{threads}"
-        keeper = KeptFigures(self.models, settings.embedder, is_flipped=settings.flip_average)
-        return CalibrateModel(self.embed_photographs, self.embedder, keeper, processor=processor)
+        return f"{settings.engine} {settings.precision} on {processor_name()}{threads}"
 
     def face_jpeg(self, source: ImageSource, detection: Detection) -> bytes | None:
         """Return the aligned face of a photograph as a small JPEG, or None where the photograph cannot be read any more."""

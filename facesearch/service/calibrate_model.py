@@ -243,20 +243,27 @@ class CalibrateModel:
             accuracy = verification_report(trials)
         people = _evaluation(known, compared, kept, warnings, data.left_out)
         source = f"{len(known)} photographs of {compared.n_people} people in {(data.people_file or root.absolute()).name}"
-        outcome = ModelCalibration(embedded, people, unsupported, accuracy, self._speed(embedded), source)
+        outcome = ModelCalibration(
+            embedded, people, unsupported, accuracy, measured_speed(self._embedder, embedded, self._processor), source
+        )
         self._keeper.keep(outcome.figures())
         return outcome
 
-    def _speed(self, embedded: EmbeddedPhotographs) -> Speed:
-        side = self._embedder.alignment.crop_px
-        rng = np.random.default_rng(0)
-        face = Detection((0.0, 0.0, float(side), float(side)), rng.uniform(0, side, (5, 2)).astype(np.float32), 1.0)
-        crops = [FaceCrop(rng.integers(0, 256, (side, side, 3), dtype=np.uint8), face) for _ in range(TIMED_CROPS)]
-        return Speed(
-            timed_ms(lambda: self._embedder.embed(crops)) / TIMED_CROPS,
-            self._processor,
-            len(embedded) / embedded.seconds if embedded.n_cached == 0 and embedded.seconds > 0 else None,
-        )
+
+def measured_speed(embedder: Embedder, embedded: EmbeddedPhotographs, processor: str) -> Speed:
+    """Return how fast an embedder is with crops of noise, and how fast the photographs were embedded.
+
+    Args:
+        embedder: The embedder.
+        embedded: What it made of the photographs.
+        processor: What it is run on, in words.
+    """
+    side = embedder.alignment.crop_px
+    rng = np.random.default_rng(0)
+    face = Detection((0.0, 0.0, float(side), float(side)), rng.uniform(0, side, (5, 2)).astype(np.float32), 1.0)
+    crops = [FaceCrop(rng.integers(0, 256, (side, side, 3), dtype=np.uint8), face) for _ in range(TIMED_CROPS)]
+    whole = len(embedded) / embedded.seconds if embedded.n_cached == 0 and embedded.seconds > 0 else None
+    return Speed(timed_ms(lambda: embedder.embed(crops)) / TIMED_CROPS, processor, whole)
 
 
 def timed_ms(act: Callable[[], object]) -> float:

@@ -9,8 +9,10 @@ from datetime import datetime
 
 from facesearch.evaluation.intervals import percent
 from facesearch.evaluation.report import Headline, Report, Section, Table
-from facesearch.service.calibrate_model import ModelCalibration
-from facesearch.service.report_charts import all_pairs_charts, rate_text
+from facesearch.service.calibrate_model import ModelCalibration, Speed
+from facesearch.service.calibrate_pairs import PairsCalibration
+from facesearch.service.photographs import EmbeddedPhotographs
+from facesearch.service.report_charts import all_pairs_charts, rate_text, trials_charts
 
 REMARKS = (
     "FMR (false match rate): share of comparisons of two people that match. TAR (true acceptance rate): share of comparisons of "
@@ -29,33 +31,55 @@ def model_report(measured: ModelCalibration, name: str, *, when: datetime) -> Re
         name: The embedder's name.
         when: Date of the report.
     """
-    embedded, pairs = measured.embedded, measured.people.pairs
-    facts = [
-        ("date", when.strftime("%Y-%m-%d %H:%M %Z").strip()),
-        ("embedder", embedded.embedder_id),
-        ("measured on", measured.source),
-        ("data digest", embedded.data_digest),
-        ("failures to acquire", f"{len(embedded.failures)} of {len(embedded):,} photographs"),
-        ("speed", speed_text(measured)),
-    ]
+    pairs = measured.people.pairs
+    facts = _facts(measured.embedded, measured.source, measured.speed, when)
     rows: list[tuple[str | float, ...]] = []
     for point, ends in zip(measured.points, measured.people.intervals, strict=True):
         between = "" if ends.tar is None else f"{percent(ends.tar[0])} to {percent(ends.tar[1])}"
         rows.append((rate_text(point.fmr), point.threshold, str(point.tar), between, str(point.false_matches)))
     rows += [(rate_text(point.fmr), "none", "", "", str(point.answer)) for point in measured.unsupported]
-    columns = ("FMR", "threshold", "TAR", "95 % interval", "false matches, or why there is no point")
-    table = Table(columns, tuple(rows), note="Every person weighs the same; intervals by resampling people.")
+    table = Table(_COLUMNS, tuple(rows), note="Every person weighs the same; intervals by resampling people.")
     text = (
         f"{pairs.mated.total:,} comparisons of one person ({pairs.n_mated_people:,} people) and {pairs.non_mated.total:,} of two "
         f"({pairs.n_person_pairs:,} pairs of people)."
     )
     sections = [Section("Operating points", text, all_pairs_charts(measured.people), (table,))]
-    return Report(f"Embedder {name}", tuple(facts), _headlines(measured), measured.people.warnings, tuple(sections), REMARKS)
+    return Report(f"Embedder {name}", facts, _headlines(measured), measured.people.warnings, tuple(sections), REMARKS)
 
 
-def speed_text(measured: ModelCalibration) -> str:
+_COLUMNS = ("FMR", "threshold", "TAR", "95 % interval", "false matches, or why there is no point")
+
+
+def pairs_model_report(measured: PairsCalibration, name: str, *, when: datetime) -> Report:
+    """Return the report of an embedder measured on a list of pairs; arguments as ``model_report``."""
+    found = measured.measured
+    rows: list[tuple[str | float, ...]] = []
+    for point in measured.points:
+        ends = point.tar_interval
+        between = "" if ends is None else f"{percent(ends[0])} to {percent(ends[1])}"
+        rows.append((rate_text(point.at.fmr), point.at.threshold, str(point.at.tar), between, str(point.at.false_matches)))
+    for point in measured.unsupported:
+        rows.append((rate_text(point.at.fmr), "none", "", "", str(point.evidence.answer(point.at.fmr))))  # noqa: PERF401
+    text = f"{found.trials.n_mated:,} pairs of one person and {found.trials.n_non_mated:,} of two."
+    charts = trials_charts(found.trials, [(point.at.fmr, point.at.threshold) for point in measured.points])
+    section = Section("Operating points", text, charts, (Table(_COLUMNS, tuple(rows)),))
+    facts = _facts(found.embedded, measured.source, measured.speed, when)
+    return Report(f"Embedder {name}", facts, (), found.warnings, (section,), REMARKS)
+
+
+def _facts(embedded: EmbeddedPhotographs, source: str, speed: Speed, when: datetime) -> tuple[tuple[str, str], ...]:
+    return (
+        ("date", when.strftime("%Y-%m-%d %H:%M %Z").strip()),
+        ("embedder", embedded.embedder_id),
+        ("measured on", source),
+        ("data digest", embedded.data_digest),
+        ("failures to acquire", f"{len(embedded.failures)} of {len(embedded):,} photographs"),
+        ("speed", speed_text(speed)),
+    )
+
+
+def speed_text(speed: Speed) -> str:
     """Return the speed in words."""
-    speed = measured.speed
     whole = "" if speed.photographs_per_s is None else f", {speed.photographs_per_s:.1f} photographs a second from file to template"
     return f"{speed.embedding_ms:.2f} ms a crop{whole}; {speed.processor}"
 

@@ -79,6 +79,28 @@ def test_lists_and_rates_reach_the_library(cli, measured, tmp_path):
     assert "Embedder mine" in (tmp_path / "out.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "takes --images DIR"),
+        (("--pairs", "pairs.txt"), "takes --images DIR"),
+        (("--pairs", "a.csv", "--images", "x"), "leave --images"),
+    ],
+)
+def test_photographs_named_twice_or_not_at_all_are_refused(cli, measured, arguments, said):
+    ran = cli("models", "calibrate", "mine", *arguments)
+    assert (ran.code, said in ran.err, measured) == (2, True, [])
+
+
+def test_a_csv_of_pairs_is_measured_as_such(cli, library):
+    def refuse(pairs, *, options, must_all, **_):
+        raise InputError(f"{pairs} {options.face} {must_all}")
+
+    library.fake.answers["parts"] = SimpleNamespace(calibrate_on_pairs=refuse)
+    ran = cli("models", "calibrate", "mine", "--pairs", "pairs.csv")
+    assert "pairs.csv largest False" in ran.err
+
+
 def test_an_error_is_the_command_lines_error(cli, library, measured):
     def refuse(data, **_):
         raise InputError("FMR 1e-05 cannot be supported")

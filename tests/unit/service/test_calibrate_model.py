@@ -12,8 +12,10 @@ from facesearch.core.errors import FileWriteError, InputError, UnknownEmbedderEr
 from facesearch.evaluation.all_pairs import all_pairs
 from facesearch.evaluation.report import render_report
 from facesearch.service.calibrate_model import CalibrateModel, CalibrationData, read_left_out, supported_points
+from facesearch.service.calibrate_pairs import CalibratePairs
+from facesearch.service.evaluate_pairs import EvaluatePairs
 from facesearch.service.evaluate_people import EvaluationOptions
-from facesearch.service.model_report import model_report
+from facesearch.service.model_report import model_report, pairs_model_report
 from facesearch.service.photographs import EmbedPhotographs
 from facesearch.service.pipeline import FacePipeline
 from tests.cli_fakes import WHEN
@@ -206,3 +208,44 @@ def test_the_report_is_a_card_with_pictures(photographs):
     ):
         assert part in text
     assert "<b>mine" not in text
+
+
+def listed(photographs, n_apart):
+    """Write a CSV of all mated pairs of neighbours and some pairs of two people."""
+    lines = ["a,b,same"]
+    people = sorted(path.name for path in photographs.root.iterdir())
+    lines += [f"people/{one}/{one}_0001.jpg,people/{one}/{one}_0002.jpg,1" for one in people]
+    apart = [(one, other) for place, one in enumerate(people) for other in people[place + 1 :]][:n_apart]
+    lines += [f"people/{one}/{one}_0001.jpg,people/{other}/{other}_0001.jpg,0" for one, other in apart]
+    file = photographs.root.parent / "pairs.csv"
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def by_pairs(photographs):
+    nets = photographs.networks
+    embed = EmbedPhotographs(FacePipeline(nets.decode, nets, nets.align, nets, min_face_px=20), {})
+    return CalibratePairs(EvaluatePairs(embed), nets, photographs.keeper, processor="a processor")
+
+
+def test_pairs_alone_give_the_points_that_they_support(photographs):
+    file = listed(photographs.fill(20), 150)
+    result = by_pairs(photographs)(file, options=ASKED)
+    (kept,) = photographs.keeper.kept
+    assert [point["fmr"] for point in kept["operating_points"]] == [0.1]
+    assert [one["fmr"] for one in kept["unsupported"]] == [0.05, 1e-5]
+    assert kept["operating_points"][0]["n_non_mated"] == 150
+    assert kept["measured_on"] == "170 pairs in pairs.csv"
+    scores = np.sort(result.measured.trials.non_mated_scores())
+    assert scores[-16] < kept["operating_points"][0]["threshold"] <= scores[-15]
+    text = render_report(pairs_model_report(result, "mine", when=WHEN))
+    assert "170 pairs in pairs.csv" in text
+    assert "DET" in text
+
+
+@pytest.mark.parametrize(("n_apart", "must_all", "said"), [(150, True, "supported are FMR 0.1"), (5, False, "supported is none")])
+def test_pairs_that_support_too_little_keep_nothing(photographs, n_apart, must_all, said):
+    file = listed(photographs.fill(20), n_apart)
+    with pytest.raises(InputError, match=f"{n_apart} pairs of two people are there, {said}"):
+        by_pairs(photographs)(file, options=ASKED, must_all=must_all)
+    assert photographs.keeper.kept == []
