@@ -210,7 +210,11 @@ def _copy(
 
 
 def _unpack(wanted: Wanted, part: Path, whole: Path) -> None:
-    """Bring the file that was wanted out of what was downloaded."""
+    """Bring the file that was wanted out of what was downloaded.
+
+    Raises:
+        ModelFetchError: What arrived is no archive, or holds no such file; it is thrown away.
+    """
     if wanted.member is None:
         part.replace(whole)
         return
@@ -223,18 +227,29 @@ def _unpack(wanted: Wanted, part: Path, whole: Path) -> None:
         with zipfile.ZipFile(part) as archive:
             found = [name for name in archive.namelist() if Path(name).name == wanted.member]
             if len(found) != 1:
-                raise _unreachable(wanted, f"the archive holds {len(found)} files called {wanted.member}")
+                raise _DamagedError(f"the archive holds {len(found)} files called {wanted.member}")
             with archive.open(found[0]) as packed:
                 _copy_at_most(packed, whole, limit)
-    except (zipfile.BadZipFile, EOFError, ValueError, zlib.error) as exc:
+    except (zipfile.BadZipFile, _DamagedError) as exc:
         part.unlink()
-        raise _unreachable(wanted, f"what arrived is no archive ({exc})") from exc
+        whole.unlink(missing_ok=True)
+        raise _unreachable(wanted, f"what arrived is not the archive that was published ({exc})") from exc
+
+
+class _DamagedError(Exception):
+    """What arrived cannot be unpacked."""
 
 
 def _copy_at_most(packed: IO[bytes], whole: Path, limit: int) -> None:
+    """Write what an archive holds, one byte past the limit at most: enough for the digest to differ."""
     with whole.open("wb") as target:
-        # One byte past the limit is enough for the digest to differ.
         remaining = limit + 1
-        while remaining > 0 and (block := packed.read(min(_BLOCK, remaining))):
+        while remaining > 0:
+            try:
+                block = packed.read(min(_BLOCK, remaining))
+            except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError) as exc:
+                raise _DamagedError(str(exc) or type(exc).__name__) from exc
+            if not block:
+                return
             target.write(block)
             remaining -= len(block)

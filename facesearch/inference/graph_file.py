@@ -20,7 +20,7 @@ from facesearch.inference.network import GraphFile, NetworkSpec
 from facesearch.inference.openvino_library import openvino
 
 _REASON_MOST = 300  # characters of a library's message that are passed on
-_NOISE = re.compile(r"^(Exception from|Check '.*' failed at|While validating|\[ .* \]|-+|={3,}|Summary:)")
+_NOISE = re.compile(r"^(Exception from|Check '.*' failed at|While validating|\[ .* \]|FrontEnd API failed|-+$|={3,}|Summary:)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,10 @@ def read_graph(library: Any, core: Any, spec: NetworkSpec) -> Any:
             model.reshape({model.inputs[0]: library.PartialShape(sizes)})
         prepared = _with_preparation(library, model, graph)
         prepared.reshape({prepared.inputs[0]: library.PartialShape(list(spec.shape))})
+    shape = prepared.outputs[0].get_partial_shape()
+    if batch < 0 and shape.rank.is_static and shape.rank.get_length() > 0 and shape[0].is_static:
+        # Somewhere inside the number of pictures is fixed: OpenVINO would run it on several all the same, past the end of memory.
+        raise UnsupportedModelError(f"{graph.path.name} takes one picture at a time", path=str(graph.path))
     return prepared
 
 
@@ -105,8 +109,8 @@ def _read(library: Any, core: Any, path: Path) -> Any:
     except (RuntimeError, ValueError, TypeError) as exc:
         reason = _reason(exc)
         wanted = "is no model that OpenVINO can read"
-        if "external data" in str(exc).lower() or "offset or size" in str(exc).lower():
-            wanted = "keeps its weights in a file beside it that is missing or damaged; add a model with its weights inside"
+        if re.search(r"external(ly stored)? data", str(exc), re.IGNORECASE):
+            wanted = "keeps its weights in another file, which does not come along; save the model with its weights inside"
         elif re.search(r"unsupported|not supported|no conversion rule|cannot create|not registered", str(exc), re.IGNORECASE):
             raise UnsupportedModelError(
                 f"{path.name} uses operators that OpenVINO does not know: {reason}", path=str(path)
@@ -204,6 +208,6 @@ def _unsupported(path: Path, what: str) -> Iterator[None]:
 
 def _reason(exc: Exception) -> str:
     """Return the part of OpenVINO's message that says something."""
-    lines = [line.strip() for line in str(exc).splitlines()]
+    lines = [line.strip().removeprefix("-- ") for line in str(exc).splitlines()]
     told = " ".join(line for line in lines if line and not _NOISE.match(line)) or type(exc).__name__
     return told if len(told) <= _REASON_MOST else f"{told[:_REASON_MOST]} …"
