@@ -92,7 +92,9 @@ class FakeNetworks:
 
     def photo(self, name: str, *faces: tuple[Detection, np.ndarray], size: int = 400) -> str:
         """Make a photograph and return its name, which stands for the picture wherever a source is wanted."""
-        pixels = np.random.default_rng(crc32(name.encode())).integers(0, 256, (size, size, 3), dtype=np.uint8)
+        pixels = np.random.default_rng(crc32(name.encode("utf-8", "surrogateescape"))).integers(
+            0, 256, (size, size, 3), dtype=np.uint8
+        )
         image = Image(pixels, array_digest(pixels), name)
         ordered = tuple(sorted(faces, key=lambda face: -face[0].score))
         self.photos[name] = image

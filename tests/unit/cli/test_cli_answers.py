@@ -190,6 +190,7 @@ DOCUMENTED = {
         "n_files": 1,
         "n_enrolled": 1,
         "counts": {"enrolled": 1},
+        "is_complete": True,
         "outcomes": [
             {"path": "Ada/1.jpg", "label": "Ada", "status": "enrolled", "message": "", "template_id": 3, "other_label": None}
         ],
