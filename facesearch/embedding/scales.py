@@ -19,7 +19,7 @@ from facesearch.embedding.checkpoint import read_checked
 from facesearch.inference import Precision
 from facesearch.inference.quantisation import Int8Scales, Quantisation, QuantisedLayer
 
-_TENSOR = re.compile(r"(\d{3})\.([\w.]+)\.(low|high)")
+_TENSOR = re.compile(r"(\d{3})\.([\w.]+)\.(low|high|balance|shift)")
 
 F32: frozenset[Precision] = frozenset({"f32"})
 
@@ -76,7 +76,7 @@ def read_scales(path: Path, *, sha256: str) -> Quantisation:
     """Return the scales of a file, the digest checked before anything of it is parsed.
 
     Args:
-        path: Tensors ``<number of the layer, three digits>.<its name>.{low,high}``, all float32.
+        path: Tensors ``<number of the layer, three digits>.<its name>.{low,high[,balance][,shift]}``, all float32.
         sha256: Expected SHA-256 in lower-case hex.
 
     Raises:
@@ -107,6 +107,7 @@ def scales_content(quantisation: Quantisation) -> bytes:
     tensors = {
         f"{place:03d}.{layer.name}.{part}": np.ascontiguousarray(values)
         for place, layer in enumerate(quantisation.layers)
-        for part, values in (("low", layer.low), ("high", layer.high))
+        for part, values in (("low", layer.low), ("high", layer.high), ("balance", layer.balance), ("shift", layer.shift))
+        if values.size
     }
     return safetensors.numpy.save(tensors)

@@ -1,4 +1,6 @@
-"""What turns a network of floats into one of bytes: the ranges of its layers' inputs; the weights' steps follow from the weights.
+"""What turns a network of floats into one of bytes: for each layer the range of its input, its channels' balance, its mean error.
+
+The steps of the weights follow from the weights.
 
 It holds values only. How they are found is in ``benchmarks/quantise.py``, what is made of them in ``openvino_int8``.
 """
@@ -6,7 +8,7 @@ It holds values only. How they are found is in ``benchmarks/quantise.py``, what 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +25,10 @@ ZERO_TOLERANCE = 1e-3
 """How far zero may lie from one of the 256 values, in steps: what float32 bounds leave open."""
 
 
+def _none() -> NDArray[np.float32]:
+    return np.zeros(0, np.float32)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class QuantisedLayer:
     """One convolution or linear layer (Jacob et al. 2018: affine input, symmetric weights a channel).
@@ -31,39 +37,44 @@ class QuantisedLayer:
         name: As the network's module has it, for messages.
         low: Least value of the layer's input that a byte can stand for, at most 0; float32, ``(1,)`` or one a channel.
         high: The greatest one, at least 0 and above ``low``; of the same shape. Zero must be one of the 256 values in between.
+        balance: What each input channel is divided by before the layer, and its weights multiplied with: channels of small values
+            get more of the 256 steps (Nagel et al. 2019; Xiao et al. 2023). float32, positive, one a channel; empty for none. The
+            layer before takes the division into its weights, so only what keeps proportions (PReLU, max pooling) may stand between.
+        shift: Added to each output channel: the mean error of the bytes, negative. float32; empty for none.
     """
 
     name: str
     low: NDArray[np.float32]
     high: NDArray[np.float32]
+    balance: NDArray[np.float32] = field(default_factory=_none)
+    shift: NDArray[np.float32] = field(default_factory=_none)
 
     def __post_init__(self) -> None:
         """Check shapes and ranges, and clear the write flags."""
-        for values in (self.low, self.high):
+        for values in (self.low, self.high, self.balance, self.shift):
             if values.dtype != np.float32 or values.ndim != 1 or not np.isfinite(values).all():
                 raise EngineError(f"the scales of layer {self.name} are not lists of finite float32")
             values.setflags(write=False)
         if self.low.shape != self.high.shape or self.low.size == 0:
             raise EngineError(f"the scales of layer {self.name} have {self.low.size} lower and {self.high.size} upper bounds")
-        if not ((self.low <= 0) & (self.high >= 0) & (self.high > self.low)).all():
-            raise EngineError(f"the scales of layer {self.name} are out of range: every range holds 0")
+        if not ((self.low <= 0) & (self.high >= 0) & (self.high > self.low)).all() or not (self.balance > 0).all():
+            raise EngineError(f"the scales of layer {self.name} are out of range: every range holds 0, and a balance is positive")
         zero = -self.low.astype(np.float64) * (LEVELS - 1) / (self.high.astype(np.float64) - self.low)
         if (np.abs(zero - np.rint(zero)) > ZERO_TOLERANCE).any():
             raise EngineError(f"the scales of layer {self.name} have no byte for zero, which is what pictures are padded with")
 
 
-def layer_from_range(name: str, low: ArrayLike, high: ArrayLike) -> QuantisedLayer:
-    """Return a layer whose input range is moved, by at most half a step, so that zero is one of the 256 values.
+def with_zero(low: ArrayLike, high: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return a range moved, by at most half a step, so that zero is one of the 256 values.
 
     Args:
-        name: Of the layer.
-        low: Least values of the input, one or one a channel; above 0 counts as 0.
+        low: Least values, one or one a channel; above 0 counts as 0.
         high: Greatest values; below 0 counts as 0. Where both are 0 nothing is ever put in, and any range will do.
     """
     least, most = np.minimum(np.atleast_1d(low), 0.0).astype(np.float64), np.maximum(np.atleast_1d(high), 0.0).astype(np.float64)
     step = np.where(most > least, most - least, 1.0) / (LEVELS - 1)
     zero = np.rint(-least / step)
-    return QuantisedLayer(name, (-zero * step).astype(np.float32), ((LEVELS - 1 - zero) * step).astype(np.float32))
+    return (-zero * step).astype(np.float32), ((LEVELS - 1 - zero) * step).astype(np.float32)
 
 
 def bytes_of(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

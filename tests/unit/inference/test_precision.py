@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from facesearch.core.errors import EngineError, SettingsError
-from facesearch.inference import create_engine, has_native_bf16, native_precisions
+from facesearch.inference import NetworkSpec, create_engine, has_native_bf16, native_precisions
 from facesearch.inference.openvino_engine import OpenVinoEngine
 from facesearch.inference.precision import check_precision, choose_precision
-from facesearch.inference.quantisation import Int8Scales, Quantisation, layer_from_range
+from facesearch.inference.quantisation import Int8Scales, Quantisation, QuantisedLayer, with_zero
 from facesearch.inference.torch_engine import TorchEngine
 
 ALL = frozenset({"f32", "bf16", "int8"})
@@ -106,9 +106,14 @@ def test_the_engine_says_what_it_took(toys, caplog):
     assert f"network toy computes in {taken}" in caplog.text
 
 
-def toy_scales(low=(-4.0,), high=(4.0,)):
+NONE = np.zeros(0, np.float32)
+
+
+def toy_scales(low=(-4.0,), high=(4.0,), balance=NONE, shift=NONE):
     """Scales for the toy's two convolutions."""
-    return Quantisation((layer_from_range("conv", low, high), layer_from_range("head", -6.0, 6.0)))
+    return Quantisation(
+        (QuantisedLayer("conv", *with_zero(low, high), shift=shift), QuantisedLayer("head", *with_zero(-6.0, 6.0), balance=balance))
+    )
 
 
 def in_bytes(toy, scales, digest="cd" * 32):
@@ -155,10 +160,92 @@ def test_a_compiled_int8_copy_is_read_without_its_scales_and_has_its_digest_in_t
 @pytest.mark.parametrize(
     ("scales", "told"),
     [
-        (Quantisation((layer_from_range("conv", -1.0, 1.0),)), "are of 1 layers, the network has 2"),
+        (Quantisation((QuantisedLayer("conv", *with_zero(-1.0, 1.0)),)), "are of 1 layers, the network has 2"),
         (toy_scales((-1.0,) * 4, (1.0,) * 4), "do not fit layer conv: 4 input ranges, 3 channels"),
     ],
 )
 def test_scales_of_another_network_are_refused(toy, scales, told):
+    with pytest.raises(EngineError, match=told):
+        create_engine("openvino", precision="int8").load(in_bytes(toy, scales))
+
+
+def build_chain():
+    """Return a seeded module of three layers whose channels differ in size, as int8 finds hard: convolution, depthwise one, 1×1."""
+    import torch
+    from torch import nn
+
+    generator = torch.Generator().manual_seed(3)
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.PReLU(8),
+        nn.Conv2d(8, 8, 3, padding=1, groups=8),
+        nn.PReLU(8),
+        nn.Conv2d(8, 6, 1),
+        nn.Flatten(),
+    )
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+        module[2].weight *= torch.logspace(-2, 1, 8).reshape(8, 1, 1, 1)
+    return module.eval()
+
+
+def chain_scales(pixels, balance=NONE, shift=NONE):
+    """Return scales with the ranges that the chain's layers really see, and the outputs in f32."""
+    import torch
+
+    module, x, ranges = build_chain(), torch.from_numpy(pixels), []
+    with torch.inference_mode():
+        for place, layer in enumerate(module):
+            if place in (0, 2, 4):
+                seen = x / torch.from_numpy(balance).reshape(1, -1, 1, 1) if place == 4 and balance.size else x
+                axes = (0, 2, 3) if place == 2 else (0, 1, 2, 3)
+                ranges.append(with_zero(seen.amin(axes).numpy(), seen.amax(axes).numpy()))
+            x = layer(x)
+    names = ("first", "depthwise", "pointwise")
+    layers = [QuantisedLayer(name, *ends) for name, ends in zip(names, ranges, strict=True)]
+    layers[2] = replace(layers[2], balance=balance, shift=shift)
+    return Quantisation(tuple(layers)), x.numpy()
+
+
+CHAIN = NetworkSpec("chain", "12" * 32, build_chain, (1, 3, 12, 12))
+
+
+def error_of(scales, pixels, exact):
+    found = create_engine("openvino", precision="int8").load(in_bytes(CHAIN, scales)).run(pixels)[0]
+    return found - exact
+
+
+@needs_vnni
+def test_a_balance_helps_channels_of_small_values_and_changes_nothing_else():
+    pixels = np.random.default_rng(1).standard_normal((4, 3, 12, 12)).astype(np.float32)
+    plain, exact = chain_scales(pixels)
+    balance = np.logspace(-1.5, 0.5, 8).astype(np.float32)
+    balanced, _ = chain_scales(pixels, balance)
+    errors = [float(np.sqrt(np.mean(error_of(scales, pixels, exact) ** 2))) for scales in (plain, balanced)]
+    assert exact.std() > 1
+    assert errors[1] < errors[0] < 0.05 * exact.std()
+
+
+@needs_vnni
+def test_a_shift_is_added_to_the_bias():
+    pixels = np.random.default_rng(1).standard_normal((1, 3, 12, 12)).astype(np.float32)
+    shift = np.array([5, -4, 3, -2, 1, 0], np.float32)
+    plain, exact = chain_scales(pixels)
+    shifted, _ = chain_scales(pixels, shift=shift)
+    moved = (error_of(shifted, pixels, exact) - error_of(plain, pixels, exact)).reshape(6, -1)
+    assert np.abs(moved - shift[:, None]).max() < 1e-4
+
+
+@needs_vnni
+@pytest.mark.parametrize(
+    ("scales", "told"),
+    [
+        (toy_scales(balance=np.ones(6, np.float32)), "do not fit layer head: a balance of 6 channels"),
+        (toy_scales(shift=np.ones(5, np.float32)), "do not fit layer conv: a shift of 5 channels"),
+    ],
+    ids=["somebody else sees the channels", "another number of channels"],
+)
+def test_what_cannot_be_folded_into_the_layers_is_refused(toy, scales, told):
     with pytest.raises(EngineError, match=told):
         create_engine("openvino", precision="int8").load(in_bytes(toy, scales))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facesearch.core.errors import EngineError
-from facesearch.inference.quantisation import LEVELS, ZERO_TOLERANCE, Quantisation, QuantisedLayer, bytes_of, layer_from_range
+from facesearch.inference.quantisation import LEVELS, ZERO_TOLERANCE, Quantisation, QuantisedLayer, bytes_of, with_zero
 
 finite = st.floats(-50, 50, allow_subnormal=False).filter(lambda value: value == 0 or abs(value) > 1e-6)
 
@@ -18,7 +18,7 @@ finite = st.floats(-50, 50, allow_subnormal=False).filter(lambda value: value ==
 def test_a_range_is_as_wide_as_asked_moved_by_half_a_step_at_most_and_has_a_byte_for_zero(ends):
     low = np.array([min(*pair, 0.0) for pair in ends])
     high = np.array([max(*pair, 0.0) for pair in ends])
-    layer = layer_from_range("one", [min(pair) for pair in ends], [max(pair) for pair in ends])
+    layer = QuantisedLayer("one", *with_zero([min(pair) for pair in ends], [max(pair) for pair in ends]))
     step = (layer.high.astype(np.float64) - layer.low) / (LEVELS - 1)
     assert layer.low.shape == low.shape
     used = high > low
@@ -80,6 +80,6 @@ def test_a_quantisation_of_nothing_is_refused():
 
 
 def test_values_are_frozen():
-    layer = layer_from_range("one", -1.0, 1.0)
+    layer = QuantisedLayer("one", *with_zero(-1.0, 1.0))
     with pytest.raises(ValueError, match="read-only"):
         layer.low[0] = 2
