@@ -26,6 +26,7 @@ from facesearch.cli.faults import exit_code_of
 from facesearch.cli.identify import identify
 from facesearch.cli.output import write_line
 from facesearch.cli.robustness import robustness
+from facesearch.cli.search import compare, search
 from facesearch.cli.session import Library, Session, session_of
 from facesearch.cli.verify import verify
 from facesearch.cli.video import app as videos_app
@@ -72,6 +73,8 @@ app.command("enroll-all")(enroll_all)
 app.command("index-folder")(index_folder)
 app.command()(verify)
 app.command()(identify)
+app.command()(search)
+app.command()(compare)
 app.command("index-video")(index_video)
 app.command("find-in-video")(find_in_video)
 app.add_typer(videos_app, name="videos")

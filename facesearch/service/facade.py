@@ -22,6 +22,7 @@ from facesearch.core.template import Template, compare
 from facesearch.service.exchange import Exchange, ExchangeSummary
 from facesearch.service.facade_enroll import EnrollFacade, Enrolment
 from facesearch.service.facade_records import Records, RecordsFacade
+from facesearch.service.facade_search import SearchFacade
 from facesearch.service.facade_video import VideoFacade, Videos
 from facesearch.service.faces import FaceChoice
 from facesearch.service.gallery import GalleryIndexes, IndexStatus
@@ -54,7 +55,7 @@ class Services:
     collection: str
 
 
-class FaceSearchService(EnrollFacade, RecordsFacade, VideoFacade):
+class FaceSearchService(EnrollFacade, SearchFacade, RecordsFacade, VideoFacade):
     """Enroll people, verify photographs (1:1) and identify faces (1:N).
 
     Thread-safe; a context manager. A *photograph* is a path, bytes, a file object, a PIL image, an RGB uint8 array of shape
@@ -323,6 +324,9 @@ class FaceSearchService(EnrollFacade, RecordsFacade, VideoFacade):
 
     def _enrolment(self) -> tuple[Enrolment, FacePipeline]:
         return self._services.enrolment, self._services.pipeline
+
+    def _searching(self) -> tuple[Identify, FacePipeline]:
+        return self._services.identify, self._services.pipeline
 
     def _records(self) -> tuple[Records, FacePipeline]:
         return self._services.records, self._services.pipeline

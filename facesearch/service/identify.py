@@ -10,10 +10,11 @@ from dataclasses import replace
 
 from facesearch.core.decision import Candidate, Identification, OperatingPoint, OperatingPoints, checked_rate
 from facesearch.core.errors import InputError
+from facesearch.core.face import Detection
 from facesearch.core.records import PointKind, SavedPoint
 from facesearch.service.feedback import Objections
 from facesearch.service.pipeline import FoundFace
-from facesearch.service.search import MAX_K, GallerySearch, checked_k
+from facesearch.service.search import MAX_K, GallerySearch, SearchResult, checked_k
 
 
 class Identify:
@@ -76,10 +77,7 @@ class Identify:
         if saved is not None and (fpir is not None or fmr is not None):
             raise InputError(f"give the operating point {saved.name!r} or a rate, not both")
         asked, fixed = self.rate(fpir, fmr)
-        said = self._search.objections(collection, faces[0].template.embedder_id) if faces else Objections()
-        rejected = [said.rejected(face) for face in faces]
-        wanted = min(checked_k(k) + max(map(len, rejected), default=0), MAX_K)
-        result = self._search.search([face.template for face in faces], wanted, collection=collection, tags=tags)
+        said, rejected, result = self._found(faces, k, collection, tags)
         if saved is None:
             point = self.operating_point(asked, fixed, result.n_comparisons)
         else:
@@ -89,6 +87,25 @@ class Identify:
             Identification(face.detection, _without(candidates, gone, said, k), point, asked, result.n_templates, len(gone))
             for face, candidates, gone in zip(faces, result.candidates, rejected, strict=True)
         )
+
+    def candidates(
+        self, faces: Sequence[FoundFace], k: int, *, collection: str, tags: Iterable[str] = ()
+    ) -> tuple[tuple[Detection, tuple[Candidate, ...], int], ...]:
+        """Return whom each face resembles most, and how many templates were searched; as ``__call__`` without a decision."""
+        said, rejected, result = self._found(faces, k, collection, tags)
+        return tuple(
+            (face.detection, _without(candidates, gone, said, k), result.n_templates)
+            for face, candidates, gone in zip(faces, result.candidates, rejected, strict=True)
+        )
+
+    def _found(
+        self, faces: Sequence[FoundFace], k: int, collection: str, tags: Iterable[str]
+    ) -> tuple[Objections, list[frozenset[int]], SearchResult]:
+        """Return what was said against answers, whom each face was said not to be, and the candidates with those among them."""
+        said = self._search.objections(collection, faces[0].template.embedder_id) if faces else Objections()
+        rejected = [said.rejected(face) for face in faces]
+        wanted = min(checked_k(k) + max(map(len, rejected), default=0), MAX_K)
+        return said, rejected, self._search.search([face.template for face in faces], wanted, collection=collection, tags=tags)
 
 
 def _without(candidates: Sequence[Candidate], rejected: frozenset[int], said: Objections, k: int) -> tuple[Candidate, ...]:
