@@ -53,7 +53,7 @@ check: $(STAMP)  ## formatting, lint, docstrings, types, and who may import whom
 
 test: check  ## the checks and all tests but the slow ones (minutes)
 	@echo "==> pytest (without the slow tests; make test-all runs them too)"
-	@"$(BIN)/python" -m pytest -q -m "not slow" $(PYTEST_ARGS)
+	@"$(BIN)/python" -m pytest -q -m "not slow and not peers" $(PYTEST_ARGS)
 
 test-all: check  ## the checks and every test (long; set FACESEARCH_DATA for those that need photographs)
 	@echo "==> pytest (everything)"
