@@ -20,7 +20,9 @@ from facesearch.core.image import Image
 from facesearch.core.paths import is_folder
 from facesearch.core.protocols import Detector, Embedder, IdentityStore
 from facesearch.detection.mtcnn import DetectorSettings, MtcnnDetector
+from facesearch.detection.networks import network_specs
 from facesearch.embedding.embedder import create_embedder
+from facesearch.embedding.networks import network_spec
 from facesearch.embedding.registry import EmbedderCard, card
 from facesearch.gallery.factory import GalleryIndexFactory
 from facesearch.gallery.options import IndexOptions
@@ -28,7 +30,7 @@ from facesearch.imaging.align import align_face, align_faces
 from facesearch.imaging.crops import crop_jpeg, face_picture, photo_picture
 from facesearch.imaging.decode import DecodeLimits, decode_image
 from facesearch.imaging.quality import measure_quality
-from facesearch.inference import Engine, create_engine
+from facesearch.inference import Engine, Precision, create_engine
 from facesearch.service.enroll import Enroll
 from facesearch.service.enroll_folder import EnrollFolder
 from facesearch.service.exchange import Exchange
@@ -86,9 +88,15 @@ class Parts:
             settings.engine,
             precision=settings.precision,
             threads=settings.threads,
+            streams=settings.streams,
             cache_dir=settings.cache_dir,
             device=settings.device,
         )
+
+    @property
+    def precisions(self) -> dict[str, Precision]:
+        """What each network computes in, by its name, without loading it: the embedder under its own, then the detector's."""
+        return {spec.name: self.engine.precision_of(spec) for spec in (network_spec(self.card), *network_specs())}
 
     @cached_property
     def detector(self) -> Detector:
@@ -333,8 +341,8 @@ class Parts:
             "release": __version__,
             "embedder": self.embedder_id,
             "alignment": self.card.alignment.name,
-            "engine": settings.engine,
-            "precision": settings.precision,
+            "engine": self.engine.name,
+            "precision": self.precisions,
             "min_face_px": settings.min_face_px,
             "scale_factor": settings.scale_factor,
             "thresholds": list(settings.detection_thresholds),
@@ -388,7 +396,7 @@ class Parts:
 
         settings = self.settings
         threads = "" if settings.threads is None else f", {settings.threads} threads"
-        return f"{settings.engine} {settings.precision} on {processor_name()}{threads}"
+        return f"{self.engine.name} {self.precisions[self.card.name]} on {processor_name()}{threads}"
 
     def face_jpeg(self, source: ImageSource, detection: Detection) -> bytes | None:
         """Return the aligned face of a photograph as a small JPEG, or None where the photograph cannot be read any more."""

@@ -49,10 +49,12 @@ class Settings(BaseSettings):
 
     engine: Literal["openvino", "torch"] = Field("openvino", description="What runs the networks.")
     device: str = Field("cpu", description="cpu; with the torch engine also cuda or mps.")
-    precision: Literal["f32", "bf16", "auto"] = Field(
-        "f32", description="Arithmetic of the networks; auto means bf16 where native."
+    precision: Literal["auto", "f32", "bf16", "int8"] = Field(
+        "auto",
+        description="Arithmetic of the networks; auto means the fastest that the processor has and a network's figures bear.",
     )
     threads: int | None = Field(None, ge=1, le=1024, description="Threads of the engine; None leaves it to the engine.")
+    streams: int = Field(1, ge=1, le=1024, description="Runs of a network at once, sharing the threads; 1 answers soonest.")
 
     embedder: str = Field("mobilenet-128", min_length=1, description="Registered name of the embedder.")
     flip_average: bool = Field(False, description="Average the vectors of a crop and of its mirror image: twice the work.")

@@ -201,7 +201,7 @@ def _detector_weights() -> str:
 
 def _embedder(parts: Parts) -> str:
     parts.card.verify_file()
-    return f"{parts.embedder_id}, {parts.card.dim} numbers a face"
+    return f"{parts.embedder_id}, {parts.card.dim} numbers a face, computed in {parts.precisions[parts.card.name]}"
 
 
 def _cache(folder: Path) -> str:
@@ -222,7 +222,7 @@ def _engine(parts: Parts) -> str:
     scores = parts.engine.load(refinement).run(np.zeros((1, RNET_PX, RNET_PX, 3), dtype=np.float32))[0]
     if not np.isfinite(scores).all():
         raise EngineError(f"{parts.engine.name} computes NaN or infinity on this machine")
-    return f"{parts.engine.name} loads and runs ({parts.engine.precision}, {parts.settings.device})"
+    return f"{parts.engine.name} loads and runs (precision {parts.engine.precision}, {parts.settings.device})"
 
 
 def _database(url: str) -> str:
