@@ -93,6 +93,7 @@ def figures(system: str, crops: str, lfw: Path) -> dict[str, Any] | None:
         found["view2"] = str(report.accuracy)
         found["accuracy"] = None if report.accuracy is None else report.accuracy.mean
         found["tar_1e-3"] = str(report.tar[-1].tar)
+        found["failed_pairs"] = f"{report.n_failures} of {report.n_pairs:,} pairs"
     if len(table) == len(photographs):
         people = [(path.as_posix(), one.name) for one in read_people(lfw / "peopleDevTest.txt") for path in one.paths]
         chosen = np.array([row_of[path] for path, _ in people])
@@ -255,7 +256,8 @@ def table(accuracy: dict[tuple[str, str], dict[str, Any]], speeds: dict[str, dic
     for (system, crops), found in accuracy.items():
         cells = [NAMES[system], "its own" if crops == "own" else "ours"]
         cells += [_whole(found, key) for key in ("view2", "tar_1e-3", "all_pairs_0.0001", "all_pairs_1e-05")]
-        cells.append(f"{found['n_failures']} of {found['n_embedded']:,}")
+        lost = f"{found['n_failures']} of {found['n_embedded']:,} photographs"
+        cells.append(", ".join(filter(None, (lost, found.get("failed_pairs")))))
         cells += _speed_cells(system, crops, speeds)
         lines.append("| " + " | ".join([*cells, LICENCES[system]]) + " |")
     return "\n".join(lines)

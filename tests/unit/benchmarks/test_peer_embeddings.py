@@ -99,7 +99,14 @@ def test_the_face_nearest_the_middle_is_taken():
 
 
 def test_a_table_says_what_is_missing():
-    whole = {"n_embedded": 9, "n_photographs": 9, "n_failures": 1, "view2": "99 %", "tar_1e-3": "98 %"}
+    whole = {
+        "n_embedded": 9,
+        "n_photographs": 9,
+        "n_failures": 1,
+        "view2": "99 %",
+        "tar_1e-3": "98 %",
+        "failed_pairs": "2 of 60 pairs",
+    }
     half = {"n_embedded": 4, "n_photographs": 9, "n_failures": 0}
     speeds = {"opencv": dict.fromkeys(("photographs_per_s", "embedding_ms", "peak_mb"), 7.0)}
     speeds["opencv"] |= {f"ours_{key}": 8.0 for key in ("photographs_per_s", "embedding_ms", "peak_mb")}
@@ -108,6 +115,6 @@ def test_a_table_says_what_is_missing():
     )
     rows = text.splitlines()
     assert len(rows) == 4
-    assert "| 99 % | 98 % | a | b | 1 of 9 | 8.0 | 8.0 ms | 8 MB |" in rows[2]
+    assert "| 99 % | 98 % | a | b | 1 of 9 photographs, 2 of 60 pairs | 8.0 | 8.0 ms | 8 MB |" in rows[2]
     assert rows[3].count("not measured: 4 of 9 photographs embedded") == 4
     assert "| 7.0 | 7.0 ms | 7 MB |" in rows[3]
