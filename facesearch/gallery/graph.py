@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from facesearch.core.arrays import Vectors, normalised
 from facesearch.core.errors import FileWriteError, GalleryError, GalleryFormatError
+from facesearch.gallery.huge_pages import huge_pages
 from facesearch.gallery.options import IndexOptions
 from facesearch.gallery.table import Rows
 
@@ -65,7 +66,10 @@ class Graph:
         """Return a graph without nodes."""
         with hnsw_errors(f"reserve {capacity} vectors of {dim} numbers"):
             index = hnswlib.Index(space="ip", dim=dim)
-            index.init_index(max_elements=max(capacity, 1), M=options.m, ef_construction=options.ef_construction, random_seed=SEED)
+            with huge_pages(is_filled=False):
+                index.init_index(
+                    max_elements=max(capacity, 1), M=options.m, ef_construction=options.ef_construction, random_seed=SEED
+                )
         return cls(index, ef=options.ef, threads=options.threads)
 
     @classmethod
@@ -77,7 +81,8 @@ class Graph:
         """
         index = hnswlib.Index(space="ip", dim=dim)
         try:
-            index.load_index(str(path), max_elements=max(n_rows, 1))
+            with huge_pages(is_filled=True):
+                index.load_index(str(path), max_elements=max(n_rows, 1))
         except RuntimeError as exc:
             raise GalleryFormatError(f"hnswlib cannot read {path.name}: {exc}", path=str(path)) from exc
         if index.element_count != n_rows:
@@ -110,7 +115,7 @@ class Graph:
             GalleryError: There is not enough memory.
         """
         if n_rows > self._index.max_elements:
-            with hnsw_errors(f"reserve room for {n_rows} vectors"):
+            with hnsw_errors(f"reserve room for {n_rows} vectors"), huge_pages(is_filled=False):
                 self._index.resize_index(max(n_rows, int(self._index.max_elements * GROWTH)))
 
     def add(self, rows: Rows, vectors: Vectors) -> None:

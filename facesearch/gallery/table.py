@@ -7,6 +7,7 @@ scan when the graph fails and rebuilding all need them, and none of them should 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
@@ -227,14 +228,18 @@ class TemplateTable:
             distances: ``1 − score`` of each, from float32 sums.
             k: Number of identities wanted.
         """
-        seen: set[int] = set()
         for n_first in (k + LOOK_AHEAD, len(rows)):
-            seen.clear()
-            for place, owner in enumerate(self._owners.take(rows[:n_first]).tolist()):
-                seen.add(owner)
-                if len(seen) == k:
-                    n_near = int(distances.searchsorted(distances[place] + self._slack, "right"))
-                    return self.best(probe, rows[:n_near], k)
+            owners = self._owners.take(rows[:n_first]).tolist()
+            n_wanted = k
+            while n_wanted <= len(owners) and (n_missing := k - len(set(owners[:n_wanted]))):
+                n_wanted += n_missing
+            if n_wanted <= len(owners):
+                n_near = int(distances.searchsorted(distances[n_wanted - 1] + self._slack, "right"))
+                return (
+                    self._ranked(probe, rows[:n_near], owners[:n_near], k)
+                    if n_near <= n_first
+                    else self.best(probe, rows[:n_near], k)
+                )
         return self.best(probe, rows, k)
 
     def best(self, probe: Vectors, rows: Rows, k: int) -> tuple[Neighbour, ...]:
@@ -243,13 +248,17 @@ class TemplateTable:
         Scores are dot products in float64, summed in the same order for every row: both kinds of index, and ``compare`` up to the
         last bit, report the same score, and equal vectors get equal scores whatever row they lie in.
         """
+        return self._ranked(probe, rows, self._owners.take(rows).tolist(), k)
+
+    def _ranked(self, probe: Vectors, rows: Rows, owners: list[int], k: int) -> tuple[Neighbour, ...]:
+        """Return ``best`` of some rows whose identities are known."""
         vectors = self._vectors.take(rows, axis=0).astype(np.float64)
         scores = np.einsum("ij,j->i", vectors, probe.astype(np.float64))
-        ranking = sorted(zip((-scores).tolist(), self._ids.take(rows).tolist(), self._owners.take(rows).tolist(), strict=True))
         found: dict[int, Neighbour] = {}
-        for negated, template_id, owner in ranking:
+        for negated, template_id, owner in sorted(zip((-scores).tolist(), self._ids.take(rows).tolist(), owners, strict=True)):
             if owner not in found and template_id != FREE:
-                found[owner] = Neighbour(template_id, owner, min(1.0, max(-1.0, -negated)))
+                score = -negated if -1.0 <= negated <= 1.0 else math.copysign(1.0, -negated)
+                found[owner] = Neighbour(template_id, owner, score)
                 if len(found) == k:
                     break
         return tuple(found.values())
