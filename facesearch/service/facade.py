@@ -6,6 +6,7 @@ It only passes on; the use cases are in the modules beside it.
 from __future__ import annotations
 
 import builtins
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from facesearch.service.people import CollectionSummary, People, Person
 from facesearch.service.pipeline import FacePipeline, FoundFace, ImageSource
 from facesearch.service.search import checked_k
 from facesearch.service.verify import Verify
+
+logger = logging.getLogger("facesearch")
 
 DEFAULT_K = 5
 """Candidates shown a face where no number is asked for."""
@@ -290,7 +293,17 @@ class FaceSearchService(EnrollFacade, SearchFacade, RecordsFacade, VideoFacade):
         name = self._collection(collection)
         if erase:
             self._services.videos().search.forget(label, collection=name)
-        return self._services.people.remove(label, collection=name, erase=erase)
+            return self._services.people.remove(label, collection=name, erase=True)
+        n_tracks = self._services.videos().search.n_tracks_of(label, collection=name)
+        n_templates = self._services.people.remove(label, collection=name)
+        if n_tracks:
+            logger.warning(
+                "%d tracks of indexed videos that were taken for %r stay, without the name; erasing the person, or removing the "
+                "videos, deletes them",
+                n_tracks,
+                label,
+            )
+        return n_templates
 
     def collections(self) -> tuple[CollectionSummary, ...]:
         """Return all collections with their sizes."""

@@ -160,6 +160,17 @@ class VideoSearch:
         point, asked = self._point(options, n_tracks * self._fusion.n_comparisons([len(person.templates)]))
         return tuple(self._findings(person, video, tracks, (point, asked, options.gap_s)) for video, tracks in found)
 
+    def n_tracks_of(self, label: str, *, collection: str) -> int:
+        """Return how many tracks were decided to be a person when their videos were indexed.
+
+        Raises:
+            UnknownIdentityError: The label is not enrolled.
+        """
+        with self._store.reading() as reader:
+            wanted = reader.identity(collection, checked_label(label)).identity_id
+            tracks = (one for video in reader.videos(collection) for one in reader.video_tracks(video.video_id))
+            return sum(one.track.identity_id == wanted for one in tracks)
+
     def forget(self, label: str, *, collection: str) -> int:
         """Delete the tracks of a person from every video: those decided to be the person, and those found now. Return how many.
 
