@@ -22,8 +22,9 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 SOURCES = Path("facesearch", "detection", "native")
 LIBRARY = SOURCES / "cascade.so"
 
-FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-ffp-contract=fast", "-pthread"]
-KERNEL_FLAGS = ["-fno-exceptions", "-fno-rtti"]
+FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-pthread"]
+KERNEL_FLAGS = ["-fno-exceptions", "-fno-rtti", "-ffp-contract=fast"]
+CASCADE_FLAGS = ["-ffp-contract=off"]  # suppression rounds as NumPy does
 
 X86_SETS: dict[str, tuple[int, int, list[str]]] = {
     "Avx2": (8, 16, ["-mavx2", "-mfma"]),
@@ -55,7 +56,9 @@ def commands(compile_with: list[str], root: Path, folder: Path) -> tuple[list[li
         source, made = root / SOURCES / "kernels.cpp", folder / f"{name}.o"
         calls.append([*compile_with, *FLAGS, *KERNEL_FLAGS, *flags, *defined, "-c", str(source), "-o", str(made)])
     choice = ["-DFS_WITH_X86"] if is_x86 else []
-    calls.append([*compile_with, *FLAGS, *choice, "-c", str(root / SOURCES / "cascade.cpp"), "-o", str(folder / "cascade.o")])
+    calls.append(
+        [*compile_with, *FLAGS, *CASCADE_FLAGS, *choice, "-c", str(root / SOURCES / "cascade.cpp"), "-o", str(folder / "cascade.o")]
+    )
     objects = [call[-1] for call in calls]
     return calls, [*compile_with, "-shared", "-pthread", *objects, "-o", str(folder / LIBRARY.name)]
 

@@ -6,6 +6,9 @@ box of equal corners is one pixel wide) and are kept as its weights were trained
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +20,16 @@ _BLOCK = 256
 """Boxes compared at once in ``suppress``: 256 × 256 overlaps stay in the processor's cache."""
 
 Overlap = Literal["union", "smaller"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """When a box goes because of a better one; see ``suppress``."""
+
+    threshold: float
+    over: Overlap = "union"
+    extra_px: float = 0.0
+    of_equals: Literal["first", "last"] = "first"
 
 
 def overlaps(first: NDArray[Any], second: NDArray[Any], *, over: Overlap = "union", extra_px: float = 0.0) -> NDArray[Any]:
@@ -42,30 +55,21 @@ def overlaps(first: NDArray[Any], second: NDArray[Any], *, over: Overlap = "unio
     return shares
 
 
-def suppress(
-    boxes: NDArray[Any],
-    scores: NDArray[Any],
-    threshold: float,
-    *,
-    over: Overlap = "union",
-    extra_px: float = 0.0,
-    of_equals: Literal["first", "last"] = "first",
-) -> NDArray[np.intp]:
+def suppress(boxes: NDArray[Any], scores: NDArray[Any], rule: Rule) -> NDArray[np.intp]:
     """Return the boxes that no better kept box overlaps too much (greedy non-maximum suppression).
 
     Args:
         boxes: ``(N, 4)``.
         scores: ``(N,)``.
-        threshold: A box goes when its overlap with a kept one is larger than this.
-        over: See ``overlaps``.
-        extra_px: See ``overlaps``.
-        of_equals: Which of boxes with equal scores counts as better, by place. Scores of clear faces are all exactly 1 in float32,
-            so this decides between real boxes.
+        rule: A box goes when its overlap with a kept one (see ``overlaps``) is larger than the threshold. ``of_equals`` says which
+            of boxes with equal scores counts as better, by place: scores of clear faces are all exactly 1 in float32, so this
+            decides between real boxes.
 
     Returns:
         Indices of the kept boxes by falling score.
     """
-    order = np.argsort(-scores, kind="stable") if of_equals == "first" else np.argsort(scores, kind="stable")[::-1]
+    over, extra_px, threshold = rule.over, rule.extra_px, rule.threshold
+    order = np.argsort(-scores, kind="stable") if rule.of_equals == "first" else np.argsort(scores, kind="stable")[::-1]
     ranked = boxes[order]
     kept = np.zeros(0, dtype=np.intp)
     for start in range(0, len(order), _BLOCK):
@@ -80,6 +84,31 @@ def suppress(
             rivalry = overlaps(block, block, over=over, extra_px=extra_px) > threshold
             kept = np.concatenate([kept, start + chosen[_survivors(rivalry)]])
     return order[kept]
+
+
+def suppress_within(keys: NDArray[Any], boxes: NDArray[Any], scores: NDArray[Any], rule: Rule) -> NDArray[np.intp]:
+    """Return the boxes that survive suppression among boxes of the same key.
+
+    Args:
+        keys: ``(N,)``, equal ones side by side.
+        boxes: ``(N, 4)``.
+        scores: ``(N,)``.
+        rule: See ``suppress``.
+
+    Returns:
+        Indices of the kept boxes, by key as they come and then by falling score.
+    """
+    kept = [rows.start + suppress(boxes[rows], scores[rows], rule) for _, rows in groups(keys)]
+    return np.concatenate([np.zeros(0, dtype=np.intp), *kept])
+
+
+def groups(keys: NDArray[Any]) -> Iterator[tuple[int, slice]]:
+    """Yield each run of equal keys with its rows."""
+    if len(keys) == 0:
+        return
+    starts = [0, *(np.flatnonzero(keys[1:] != keys[:-1]) + 1).tolist(), len(keys)]
+    for start, stop in pairwise(starts):
+        yield int(keys[start]), slice(start, stop)
 
 
 def _survivors(rivalry: NDArray[np.bool_]) -> NDArray[np.intp]:

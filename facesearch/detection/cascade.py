@@ -7,25 +7,24 @@ result and splits long lists of photographs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.core.arrays import Pixels
-from facesearch.detection.boxes import Boxes, clipped_pixels, corrected, squared, suppress
+from facesearch.detection.boxes import Boxes, Rule, clipped_pixels, corrected, groups, squared
 from facesearch.detection.networks import PNET_CELL_PX, PNET_STRIDE
 from facesearch.detection.pyramid import Level, levels_of
 from facesearch.detection.stages import Search, Stages
 
-_LEVEL_OVERLAP = 0.5
+_OF_LEVEL = Rule(0.5)
 """Proposals of one level that overlap more are one; this and the next two as in the published cascade."""
 
-_STAGE_OVERLAP = 0.7
-_FINAL_OVERLAP_OF_SMALLER = 0.7
+_OF_STAGE = Rule(0.7)
+_FINAL = Rule(0.7, over="smaller", extra_px=1.0, of_equals="last")
 
 _Sizes = Sequence[tuple[int, int]]
 """Height and width of each photograph."""
@@ -97,9 +96,9 @@ class Cascade:
         hits = search.proposals(self._thresholds.proposal)
         boxes = _cell_boxes(hits, levels)
         key = hits["photo"].astype(np.int64) * (2**16) + hits["level"]
-        kept = _suppress_within(key, boxes, hits["score"], _LEVEL_OVERLAP)
+        kept = self._stages.suppress_within(key, boxes, hits["score"], _OF_LEVEL)
         hits, boxes = hits[kept], boxes[kept]
-        kept = _suppress_within(hits["photo"], boxes, hits["score"], _STAGE_OVERLAP)
+        kept = self._stages.suppress_within(hits["photo"], boxes, hits["score"], _OF_STAGE)
         boxes = squared(corrected(boxes[kept], hits["correction"][kept], extra_px=0.0))
         return _Candidates(boxes, hits["score"][kept], hits["photo"][kept].astype(np.intp))
 
@@ -109,7 +108,7 @@ class Cascade:
         scores, corrections = search.refinements(crops)
         passed = np.flatnonzero(scores > self._thresholds.refinement)
         boxes, scores, photos = candidates.boxes[passed], scores[passed], candidates.photos[passed]
-        kept = _suppress_within(photos, boxes, scores, _STAGE_OVERLAP)
+        kept = self._stages.suppress_within(photos, boxes, scores, _OF_STAGE)
         boxes = squared(corrected(boxes[kept], corrections[passed][kept], extra_px=1.0))
         return _Candidates(boxes, scores[kept], photos[kept])
 
@@ -125,7 +124,7 @@ class Cascade:
         boxes = corrected(boxes, corrections[passed], extra_px=1.0)
         real = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
         boxes, scores, photos, landmarks = boxes[real], scores[real], photos[real], landmarks[real]
-        kept = _suppress_within(photos, boxes, scores, _FINAL_OVERLAP_OF_SMALLER, over="smaller", extra_px=1.0, of_equals="last")
+        kept = self._stages.suppress_within(photos, boxes, scores, _FINAL)
         owners = photos[kept]
         places = [kept[owners == photo] for photo in range(len(sizes))]
         return [Faces(boxes[place], landmarks[place], scores[place]) for place in places]
@@ -143,26 +142,9 @@ def _crops(sizes: _Sizes, candidates: _Candidates) -> tuple[_Candidates, NDArray
 def _cell_boxes(hits: NDArray[Any], levels: Sequence[tuple[Level, ...]]) -> Boxes:
     """Return what each cell sees, in pixels of its photograph, cut to whole pixels as the published cascade does."""
     scales = np.zeros(len(hits), dtype=np.float32)
-    for photo, rows in _groups(hits["photo"]):
+    for photo, rows in groups(hits["photo"]):
         scales[rows] = np.array([level.scale for level in levels[photo]], dtype=np.float32)[hits["level"][rows]]
     corners = np.stack([hits["col"], hits["row"]], axis=1).astype(np.float32) * np.float32(PNET_STRIDE)
     starts, ends = ((corners + np.float32(offset)) / scales[:, None] for offset in (1, PNET_CELL_PX))
     boxes: Boxes = np.floor(np.concatenate([starts, ends], axis=1))
     return boxes
-
-
-def _groups(keys: NDArray[Any]) -> Iterator[tuple[int, slice]]:
-    """Yield each run of equal keys with its rows."""
-    if len(keys) == 0:
-        return
-    starts = [0, *(np.flatnonzero(keys[1:] != keys[:-1]) + 1).tolist(), len(keys)]
-    for start, stop in pairwise(starts):
-        yield int(keys[start]), slice(start, stop)
-
-
-def _suppress_within(
-    keys: NDArray[Any], boxes: Boxes, scores: NDArray[np.float32], threshold: float, **how: Any
-) -> NDArray[np.intp]:
-    """Return the rows that survive suppression among rows of the same key, by key and then by falling score."""
-    kept = [rows.start + suppress(boxes[rows], scores[rows], threshold, **how) for _, rows in _groups(keys)]
-    return np.concatenate([np.zeros(0, dtype=np.intp), *kept])

@@ -7,7 +7,7 @@ the engine has met before.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from facesearch.core.arrays import Pixels
 from facesearch.core.protocols import Network
+from facesearch.detection.boxes import Boxes, Rule, groups, suppress_within
 from facesearch.detection.networks import ONET_PX, RNET_PX
 from facesearch.detection.pyramid import Canvas, Level, canvases_of
 from facesearch.detection.sampling import AreaSampler
@@ -46,6 +47,10 @@ class EngineStages:
     def search(self, photos: Sequence[Pixels], levels: Sequence[tuple[Level, ...]]) -> EngineSearch:
         """Return the networks over some photographs."""
         return EngineSearch(self._networks, photos, levels)
+
+    def suppress_within(self, keys: NDArray[np.int64], boxes: Boxes, scores: Floats, rule: Rule) -> NDArray[np.int64]:
+        """Return the boxes that survive among those of the same key."""
+        return suppress_within(keys, boxes, scores, rule)
 
 
 class EngineSearch:
@@ -92,11 +97,10 @@ class EngineSearch:
         for start in range(0, max(1, len(crops)), n_run):
             here = crops[start : start + n_run]
             batch = np.zeros((_batch_size(len(here)), crop_px, crop_px, 3), dtype=np.float32)
-            edges = [0, *(np.flatnonzero(np.diff(here[:, 0])) + 1).tolist(), len(here)]
-            for first, after in pairwise(edges):
-                sampler = self._samplers[here[first, 0]] if after > first else None
+            for photo, rows in groups(here[:, 0]):
+                sampler = self._samplers[photo]
                 if sampler is not None:
-                    batch[first:after] = sampler.crops(here[first:after, 1:].astype(np.int64), crop_px)
+                    batch[rows] = sampler.crops(here[rows, 1:].astype(np.int64), crop_px)
             answers.append([output[: len(here)] for output in network.run(batch)])
         return tuple(np.concatenate(outputs) for outputs in zip(*answers, strict=True))
 

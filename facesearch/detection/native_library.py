@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from facesearch.core.arrays import Pixels
 from facesearch.core.errors import ModelError
+from facesearch.detection.boxes import Boxes, Rule
 from facesearch.detection.stages import HIT, Floats
 from facesearch.detection.weights import Tensors
 
@@ -77,6 +78,7 @@ def _declare(library: ctypes.CDLL) -> None:
         "facesearch_judge_new": (pointer, [number, pointer, number, number]),
         "facesearch_judge_free": (None, [pointer]),
         "facesearch_judge_run": (number, [pointer, pointer, pointer, wide, number, pointer]),
+        "facesearch_suppress": (wide, [pointer] * 3 + [wide, ctypes.c_float, ctypes.c_float, number, number, pointer]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(library, name)
@@ -204,6 +206,30 @@ class NativeJudge:
             )
         )
         return out
+
+
+def suppress_natively(library: ctypes.CDLL, keys: NDArray[np.int64], boxes: Boxes, scores: Floats, rule: Rule) -> NDArray[np.int64]:
+    """Return what ``boxes.suppress_within`` returns, for float32 boxes and scores.
+
+    Raises:
+        ModelError: Memory ran out.
+    """
+    keys = np.ascontiguousarray(keys, dtype=np.int64)
+    boxes, scores = (np.ascontiguousarray(array, dtype=np.float32) for array in (boxes, scores))
+    kept = np.empty(len(keys), dtype=np.int64)
+    n_kept = library.facesearch_suppress(
+        keys.ctypes.data,
+        boxes.ctypes.data,
+        scores.ctypes.data,
+        len(keys),
+        rule.threshold,
+        rule.extra_px,
+        rule.over == "smaller",
+        rule.of_equals == "last",
+        kept.ctypes.data,
+    )
+    _check_memory(n_kept)
+    return kept[:n_kept]
 
 
 def _steps(tensors: Tensors, layout: str, heads: Sequence[str], crop_px: int) -> tuple[list[_Step], list[Floats], int]:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.core.arrays import Pixels
-from facesearch.detection.native_library import NativeJudge, NativePNet, Photos
+from facesearch.detection.boxes import Boxes, Rule
+from facesearch.detection.native_library import NativeJudge, NativePNet, Photos, suppress_natively
 from facesearch.detection.networks import ONET_HEADS, ONET_LAYERS, ONET_PX, RNET_HEADS, RNET_LAYERS, RNET_PX
 from facesearch.detection.pyramid import Level
 from facesearch.detection.stages import HIT, Floats
@@ -42,6 +43,7 @@ class NativeStages:
             read_weights(weights_folder, name, digest)
             for name, digest in (("pnet.pt", PNET_DIGEST), ("rnet.pt", RNET_DIGEST), ("onet.pt", ONET_DIGEST))
         ]
+        self._library = library
         self._pnet = NativePNet(library, tensors[0], instructions)
         self._rnet = NativeJudge(library, tensors[1], RNET_LAYERS, RNET_HEADS, crop_px=RNET_PX, instructions=instructions)
         self._onet = NativeJudge(library, tensors[2], ONET_LAYERS, ONET_HEADS, crop_px=ONET_PX, instructions=instructions)
@@ -50,6 +52,10 @@ class NativeStages:
     def search(self, photos: Sequence[Pixels], levels: Sequence[tuple[Level, ...]]) -> NativeSearch:
         """Return the networks over some photographs."""
         return NativeSearch(self._pnet, (self._rnet, self._onet), photos, levels, n_threads=self._n_threads)
+
+    def suppress_within(self, keys: NDArray[np.int64], boxes: Boxes, scores: Floats, rule: Rule) -> NDArray[np.int64]:
+        """Return the boxes that survive among those of the same key."""
+        return suppress_natively(self._library, keys, boxes, scores, rule)
 
 
 class NativeSearch:

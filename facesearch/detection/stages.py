@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.core.arrays import Pixels
+from facesearch.detection.boxes import Boxes, Rule
 from facesearch.detection.pyramid import Level
 
 HIT = np.dtype([("photo", "i4"), ("level", "i4"), ("row", "i4"), ("col", "i4"), ("score", "f4"), ("correction", "f4", (4,))])
@@ -46,4 +47,8 @@ class Stages(Protocol):
 
     def search(self, photos: Sequence[Pixels], levels: Sequence[tuple[Level, ...]]) -> Search:
         """Return the networks over some photographs, each with the levels of its pyramid."""
+        ...
+
+    def suppress_within(self, keys: NDArray[np.int64], boxes: Boxes, scores: Floats, rule: Rule) -> NDArray[np.int64]:
+        """Return the boxes that survive among those of the same key; see ``boxes.suppress_within``."""
         ...

@@ -1,7 +1,7 @@
 // The compiled detector's C functions: which instruction set is used, and how the work is shared among threads.
 //
-// It decides nothing about faces: suppression, corrections and thresholds of the later stages are Python's (cascade.py). Threads are
-// started for each call and joined before it returns: nothing runs, and nothing is held, between calls.
+// It decides nothing about faces: what is suppressed when, corrections and thresholds of the later stages are Python's (cascade.py).
+// Threads are started for each call and joined before it returns: nothing runs, and nothing is held, between calls.
 
 #include <algorithm>
 #include <atomic>
@@ -240,6 +240,55 @@ void judge_group(const Judge& judge, const Photo* photos, const Crop* crops, int
     }
 }
 
+// Boxes of one photograph or level, by falling score, as columns.
+struct Ranked {
+    std::vector<float> x1, y1, x2, y2, area;
+    std::vector<int64_t> places;
+    std::vector<char> gone;
+
+    void resize(size_t n) {
+        for (std::vector<float>* column : {&x1, &y1, &x2, &y2, &area}) column->resize(n);
+        places.resize(n);
+        gone.assign(n, 0);
+    }
+};
+
+struct Rule {
+    float threshold;
+    float extra_px;
+    bool is_over_smaller;
+    bool is_last_of_equals;
+};
+
+// Greedy suppression within one group. The sums are boxes.py's, step by step, so that both keep the same boxes.
+int64_t* suppress_group(const float* boxes, const float* scores, int64_t first, int64_t after, const Rule& rule, Ranked& ranked,
+                        int64_t* kept) {
+    const size_t n = static_cast<size_t>(after - first);
+    ranked.resize(n);
+    std::iota(ranked.places.begin(), ranked.places.end(), first);
+    if (rule.is_last_of_equals) std::reverse(ranked.places.begin(), ranked.places.end());
+    std::stable_sort(ranked.places.begin(), ranked.places.end(), [&](int64_t a, int64_t b) { return scores[a] > scores[b]; });
+    const float extra = rule.extra_px;
+    for (size_t i = 0; i < n; ++i) {
+        const float* box = boxes + 4 * ranked.places[i];
+        ranked.x1[i] = box[0], ranked.y1[i] = box[1], ranked.x2[i] = box[2], ranked.y2[i] = box[3];
+        ranked.area[i] = (box[2] - box[0] + extra) * (box[3] - box[1] + extra);
+    }
+    for (size_t i = 0; i < n; ++i) {
+        if (ranked.gone[i]) continue;
+        *kept++ = ranked.places[i];
+        const float x1 = ranked.x1[i], y1 = ranked.y1[i], x2 = ranked.x2[i], y2 = ranked.y2[i], area = ranked.area[i];
+        for (size_t j = i + 1; j < n; ++j) {
+            const float width = std::max(std::min(x2, ranked.x2[j]) - std::max(x1, ranked.x1[j]) + extra, 0.0f);
+            const float height = std::max(std::min(y2, ranked.y2[j]) - std::max(y1, ranked.y1[j]) + extra, 0.0f);
+            const float shared = width * height;
+            const float total = rule.is_over_smaller ? std::min(area, ranked.area[j]) : area + ranked.area[j] - shared;
+            ranked.gone[j] |= static_cast<char>(total > 0.0f && shared / total > rule.threshold);
+        }
+    }
+    return kept;
+}
+
 }  // namespace
 }  // namespace facesearch
 
@@ -326,6 +375,25 @@ FS_PUBLIC int facesearch_judge_run(const Judge* judge, const Photo* photos, cons
                                     *desks[thread], out + first * (judge->steps.back().n_out - 1));
         });
         return 0;
+    } catch (const std::bad_alloc&) {
+        return -1;
+    }
+}
+
+// Greedy non-maximum suppression among boxes of equal keys, which stand together. Writes the places of the kept boxes, by key and
+// then by falling score, and returns their number, or -1 when memory ran out. `kept` has room for n.
+FS_PUBLIC int64_t facesearch_suppress(const int64_t* keys, const float* boxes, const float* scores, int64_t n, float threshold,
+                                      float extra_px, int is_over_smaller, int is_last_of_equals, int64_t* kept) {
+    try {
+        const facesearch::Rule rule{threshold, extra_px, is_over_smaller != 0, is_last_of_equals != 0};
+        facesearch::Ranked ranked;
+        int64_t* next = kept;
+        for (int64_t first = 0, after = 0; first < n; first = after) {
+            for (after = first + 1; after < n && keys[after] == keys[first]; ++after) {
+            }
+            next = facesearch::suppress_group(boxes, scores, first, after, rule, ranked, next);
+        }
+        return next - kept;
     } catch (const std::bad_alloc&) {
         return -1;
     }

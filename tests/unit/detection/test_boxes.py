@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from facesearch.core.face import box_iou
-from facesearch.detection.boxes import clipped_pixels, corrected, overlaps, squared, suppress
+from facesearch.detection.boxes import Rule, clipped_pixels, corrected, overlaps, squared, suppress
 
 
 def random_boxes(n, seed, spread=60.0):
@@ -60,7 +60,7 @@ def test_boxes_without_area_overlap_nothing():
 def test_suppression_equals_the_slow_one_across_block_borders(n, threshold, over, extra, of_equals):
     boxes = random_boxes(n, n, spread=40.0 + n / 4).astype(np.float64)
     scores = np.random.default_rng(n).uniform(0.6, 1, n).round(2)  # many equal ones
-    kept = suppress(boxes, scores, threshold, over=over, extra_px=extra, of_equals=of_equals).tolist()
+    kept = suppress(boxes, scores, Rule(threshold, over, extra, of_equals)).tolist()
     assert kept == suppress_slowly(boxes, scores, threshold, over, extra, of_equals)
     if n >= 255:
         assert len(kept) < n
@@ -71,7 +71,7 @@ def test_suppression_equals_the_slow_one_across_block_borders(n, threshold, over
 def test_what_is_kept_does_not_overlap_and_what_goes_does(n, seed, threshold):
     boxes = random_boxes(n, seed, spread=30.0).astype(np.float64)
     scores = np.random.default_rng(seed).uniform(0, 1, n)
-    kept = suppress(boxes, scores, threshold)
+    kept = suppress(boxes, scores, Rule(threshold))
     shares = overlaps(boxes, boxes)
     assert (np.diff(scores[kept]) <= 0).all()
     for place in range(n):
