@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.own_forms import in_one_form
 from benchmarks.peers_env import STATUS
-from benchmarks.side_by_side import ROOT, package_versions
+from benchmarks.side_by_side import PEERS, ROOT, package_versions
 from facesearch.version import __version__
 
 MEASURED = ROOT / ".bench" / "results"
@@ -52,9 +53,9 @@ class Part:
 
 
 PARTS = {
-    "detector": Part("MTCNN", "detector_speed", minutes=5),
+    "detector": Part("MTCNN", "detector_speed", ("--peer-python", "{peers}"), minutes=5),
     "embedder": Part("Embedding", "embedder_speed", minutes=3),
-    "folder": Part("Folder to enrolled templates, and memory", "folder", minutes=6),
+    "folder": Part("Folder to enrolled templates, and memory", "folder", ("--images", "{data}/lfw/images"), minutes=6),
     "folder_peers": Part("Folder beside peers", "folder_peers", minutes=5),
     "video": Part("Video", "video", minutes=3),
     "cold_start": Part("Cold start", "cold_start", minutes=1),
@@ -73,14 +74,22 @@ def run(names: list[str]) -> list[str]:
         first = f", the first time {part.first}" if part.first else ""
         print(f"==> {name}: about {part.minutes:g} min{first}", flush=True)
         began = time.perf_counter()
+        data = os.environ.get("FACESEARCH_DATA", str(ROOT.parent / "shared" / "data"))
+        arguments = [argument.format(data=data, peers=PEERS) for argument in part.arguments]
+        written = MEASURED / f"{name}.json"
         done = subprocess.run(
-            [sys.executable, "-m", f"benchmarks.{part.module}", *part.arguments, "--json", str(MEASURED / f"{name}.json")],
+            [sys.executable, "-m", f"benchmarks.{part.module}", *arguments, "--json", str(written)],
             cwd=ROOT,
-            env={**os.environ, "FACESEARCH_DATA": os.environ.get("FACESEARCH_DATA", str(ROOT.parent / "shared" / "data"))},
+            env={**os.environ, "FACESEARCH_DATA": data},
             check=False,
         )
         if done.returncode != 0:
             failed.append(name)
+        elif written.exists():
+            command = " ".join(["python -m", f"benchmarks.{part.module}", *part.arguments]).format(data="DATA", peers="PEERS")
+            date = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+            held = in_one_form(name, json.loads(written.read_text()), command, time.perf_counter() - began, date)
+            written.write_text(json.dumps(held, indent=1, ensure_ascii=False) + "\n")
         print(f"==> {name}: {'done' if done.returncode == 0 else 'FAILED'} in {time.perf_counter() - began:.0f} s", flush=True)
     return failed
 
