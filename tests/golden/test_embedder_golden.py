@@ -95,3 +95,26 @@ def test_a_converted_network_runs_without_torch(cache_dir):
         [sys.executable, "-c", WARM, str(cache_dir)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
     assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr
+
+
+STABLE = """
+import hashlib, sys
+from pathlib import Path
+import numpy as np
+from facesearch.embedding import card
+from facesearch.embedding.networks import network_spec
+from facesearch.inference import create_engine
+engine = create_engine("openvino", precision="f32", threads=2, cache_dir=Path(sys.argv[1]))
+network = engine.load(network_spec(card("mobilenet-128")))
+crops = np.random.default_rng(5).integers(0, 256, (7, 112, 112, 3), dtype=np.uint8)
+print(hashlib.sha256(network.run(crops)[0].tobytes()).hexdigest())
+"""
+
+
+def test_f32_gives_the_same_bits_from_run_to_run(cache_dir):
+    runs = [
+        subprocess.run([sys.executable, "-c", STABLE, str(cache_dir)], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+        for _ in range(3)
+    ]
+    assert len(runs[0].strip()) == 64
+    assert len(set(runs)) == 1

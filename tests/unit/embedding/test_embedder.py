@@ -162,3 +162,10 @@ def test_what_the_graph_depends_on_is_in_the_digest_it_is_kept_under():
     assert network_spec(CARD).digest == specs[0].digest
     assert specs[0].example_shape[1:] == (112, 112, 3)
     assert specs[0].example_dtype == "uint8"
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(1, [1]), (16, [1, 16])])
+def test_warming_up_runs_a_crop_and_a_full_batch(batch_size, sizes):
+    engine = FakeEngine()
+    NetworkEmbedder(CARD, engine, batch_size=batch_size).warm_up()
+    assert engine.network.sizes == sizes
