@@ -17,11 +17,13 @@ from facesearch.core.image import Image
 from facesearch.core.quality import Quality
 from facesearch.core.records import Feedback, FeedbackKind, NewFeedback, PointKind, SavedPoint
 from facesearch.core.template import Template
+from facesearch.embedding.library import ModelLibrary
 from facesearch.evaluation.calibration import CalibrationCheck, ReliabilityBin
 from facesearch.service.calibrate import CalibrationOutcome, HeldOutCheck
 from facesearch.service.enroll import Enrollment
 from facesearch.service.enroll_folder import FileOutcome, FolderReport
 from facesearch.service.exchange import ExchangeSummary
+from facesearch.service.identify_many import PhotographAnswer
 from facesearch.service.people import CollectionSummary, Person
 
 EMBEDDER = "fake@0123456789ab"
@@ -119,6 +121,11 @@ class FakeService:
 
     def identify(self, *args, **kwargs):
         return self._answer("identify", (identification(0.8, 0.1),), *args, **kwargs)
+
+    def identify_many(self, photos, *args, **kwargs):
+        given = list(photos)
+        default = [PhotographAnswer(n, str(one), (80, 100), (identification(0.8, 0.1),), None) for n, one in enumerate(given)]
+        return iter(self._answer("identify_many", default, given, *args, **kwargs))
 
     def enroll(self, *args, **kwargs):
         return self._answer("enroll", Enrollment(person(), stored(), True, None), *args, **kwargs)
@@ -237,6 +244,12 @@ class FakeLibrary(Library):
 
     def parts(self, settings):
         return self.fake._answer("parts", None)
+
+    def models(self, settings):
+        return ModelLibrary(Path("no-such-folder"), lambda: None)
+
+    def computed_in(self, settings, card):
+        return "int8 (engine fake, precision auto)"
 
     def decode(self, settings, photo):
         self.decoded.append(photo)

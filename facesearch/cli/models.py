@@ -75,12 +75,15 @@ def show(
     as_json: options.AsJson = False,
 ) -> None:
     """Print an embedder's model card."""
-    found = _library(context).card(name if name is not None else session_of(context).settings.embedder)
+    session = session_of(context)
+    found = _library(context).card(name if name is not None else session.settings.embedder)
+    computed_in = session.library.computed_in(session.settings, found)
     if as_json:
-        write_json(found.as_dict())
+        write_json({**found.as_dict(), "computed_in": computed_in})
         return
     for line in found.text().rstrip().splitlines():
         write_line(printable(line))
+    write_line(f"\nComputed here in {computed_in}.")
 
 
 @app.command()

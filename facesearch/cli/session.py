@@ -19,6 +19,7 @@ from facesearch.core.errors import InputError
 if TYPE_CHECKING:
     from facesearch.bootstrap import Parts
     from facesearch.core.image import Image
+    from facesearch.embedding.card import EmbedderCard
     from facesearch.embedding.library import ModelLibrary
     from facesearch.service.evaluation import Evaluation
     from facesearch.service.facade import FaceSearchService
@@ -50,6 +51,17 @@ class Library:
     def models(self, settings: Settings) -> ModelLibrary:
         """Return the embedders that are installed."""
         return self.parts(settings).models
+
+    def computed_in(self, settings: Settings, card: EmbedderCard) -> str:
+        """Return what an embedder's network is computed in under these settings, in words, without loading it."""
+        from facesearch.core.errors import EngineError, SettingsError
+        from facesearch.embedding.networks import network_spec
+
+        try:
+            engine = self.parts(settings).engine
+            return f"{engine.precision_of(network_spec(card))} (engine {engine.name}, precision {engine.precision})"
+        except (EngineError, SettingsError) as exc:
+            return f"nothing: {exc.message}"
 
     def evaluation(self, settings: Settings) -> Evaluation:
         """Return what measures error rates."""

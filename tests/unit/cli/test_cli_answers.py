@@ -454,6 +454,9 @@ def test_doctor_reports_a_library_that_cannot_be_imported(cli, library):
 def test_models_are_listed_and_shown(cli):
     models = cli("models", "list", "--json").json["models"]
     assert [model["name"] for model in models] == ["mobilenet-128"]
-    assert cli("models", "show", "mobilenet-128", "--json").json == models[0]
-    assert "Licence" in cli("models", "show").out
+    told = "int8 (engine fake, precision auto)"
+    assert cli("models", "show", "mobilenet-128", "--json").json == {**models[0], "computed_in": told}
+    shown = cli("models", "show").out
+    assert "Licence" in shown
+    assert shown.endswith(f"Computed here in {told}.\n")
     assert cli("models", "show", "nonsense").code == 5
