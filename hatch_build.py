@@ -76,13 +76,10 @@ def compiled(root: Path, folder: Path) -> Path:
     calls, link = commands(compile_with, root, folder)
     # The command is the installing user's own CXX, or a compiler of the system.
     running = [subprocess.Popen(call, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for call in calls]  # noqa: S603
-    for process, call in zip(running, calls, strict=True):
-        _, said = process.communicate()
+    said = [process.communicate()[1] for process in running]
+    for process, call, complaint in zip(running, calls, said, strict=True):
         if process.returncode != 0:
-            for other in running:
-                other.kill()
-                other.communicate()
-            raise subprocess.CalledProcessError(process.returncode, call, stderr=said)
+            raise subprocess.CalledProcessError(process.returncode, call, stderr=complaint)
     subprocess.run(link, check=True, capture_output=True, text=True)  # noqa: S603
     return folder / LIBRARY.name
 

@@ -23,7 +23,8 @@ from facesearch.detection.weights import ONET_DIGEST, PNET_DIGEST, RNET_DIGEST, 
 class NativeStages:
     """The three networks with their published weights.
 
-    Works in a few rows of a level for each thread: about 400 bytes times the photograph's width, and no copy of the photograph.
+    Each thread works in a few rows of a level: about 160 bytes times the photograph's width at a smallest face of 20 pixels (460 at
+    6); photographs are not copied.
 
     Args:
         library: The compiled library.
