@@ -120,9 +120,11 @@ def test_a_damaged_track_is_an_error(store, store_url, damage, error):
 
 def test_a_database_of_the_second_schema_is_raised_with_everybody_in_it(empty_url):
     schema.upgrade(empty_url)
-    with SqlStore(empty_url).writing() as writer:
+    before = SqlStore(empty_url)
+    with before.writing() as writer:
         writer.add_collection("default")
         writer.add_face(writer.add_identity("default", "Ada").identity_id, new_face(1))
+    before.close()
     engine = create_engine(parsed_url(empty_url))
     with engine.begin() as connection:
         command.downgrade(schema.migration_config(connection), "0002")
