@@ -61,6 +61,7 @@ PARTS = {
     "cold_start": Part("Cold start", "cold_start", minutes=1),
     "million": Part("A gallery of a million templates", "million", minutes=3, first="20 to 40 minutes to build two graphs"),
     "peers": Part("Recognition beside peers", "peers", minutes=6),
+    "robustness": Part("Robustness", "robustness", minutes=2, first="10 to 60 minutes to spoil and embed LFW's photographs"),
     "index": Part("Index parameters", "index", ("--n", "50000", "--probes", "500"), minutes=6),
 }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.robustness import table
 from facesearch.core.damage import Damage
 from facesearch.core.errors import InputError
 from facesearch.evaluation.report import render_report
@@ -159,6 +160,15 @@ def test_the_report_shows_every_damage_and_escapes(folder):
     ):
         assert part in text.replace("&nbsp;", " ")
     assert "<script" not in text
+
+
+def test_embedders_are_set_side_by_side(folder):
+    result = folder.evaluate(folder.root, options=LOOSE)
+    rows = table({"one": result, "two": result}).splitlines()
+    assert len(rows) == 2 + 4
+    assert rows[0] == "| damage of the probe | no face found | one: TAR at FMR 0.2 | two: TAR at FMR 0.2 |"
+    assert rows[4].startswith("| hide: to hide | 12.50 % (3/24) | 87.50 % (42/48); FMR there ")
+    assert rows[4].count("87.50 % (42/48)") == 2
 
 
 def test_figures_as_plain_values(folder):
