@@ -164,8 +164,7 @@ class EnrollFolder:
             outcome = one.key.done if one.key.done is not None else _outcome(one.key.file, result)
             outcomes.append(outcome)
             if one.key.stamp is not None and one.key.done is None:
-                digest = one.face.image.digest if one.face is not None else ""
-                learned.append((one.key.stamp, outcome, digest, result))
+                learned.append((one.key.stamp, outcome, result))
         known.learn(learned, found.collection if found is not None else None)
         return outcomes
 

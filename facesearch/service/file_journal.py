@@ -1,7 +1,8 @@
 """What became of each file of a folder, kept so that a second run need not look at the files again.
 
 It is a file beside the database, no part of it: it can be deleted at any time, which costs the next run time and nothing else, and
-whoever uses it asks the database whether what it says still holds. It names nobody: files are known by the digest of their path.
+whoever uses it asks the database whether what it says still holds. It names nobody and holds
+no digest of a photograph: files are known by the digest of their path.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _BUSY_S = 5.0
 _FORM = 1
 _TABLE = """CREATE TABLE IF NOT EXISTS files (
     key BLOB PRIMARY KEY, n_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-    code TEXT NOT NULL, detail TEXT NOT NULL, digest TEXT NOT NULL, reference INTEGER
+    code TEXT NOT NULL, detail TEXT NOT NULL, reference INTEGER
 ) WITHOUT ROWID"""
 
 _log = logging.getLogger("facesearch")
@@ -37,13 +38,11 @@ class JournalEntry:
     Attributes:
         code: The outcome's status.
         detail: The message without the file's name and without labels; empty where there is none.
-        digest: SHA-256 (hex) of the photograph where a template of it was stored, else empty.
         reference: The template the outcome depends on, or for a mismatch the identity; None where it depends on the file alone.
     """
 
     code: str
     detail: str = ""
-    digest: str = ""
     reference: int | None = None
 
 
@@ -83,7 +82,7 @@ class FileJournal:
         places = ",".join("?" * len(keys))
         try:
             rows = connection.execute(
-                f"SELECT key, n_bytes, mtime_ns, code, detail, digest, reference FROM files WHERE key IN ({places})",  # noqa: S608 - question marks
+                f"SELECT key, n_bytes, mtime_ns, code, detail, reference FROM files WHERE key IN ({places})",  # noqa: S608 - question marks
                 keys,
             ).fetchall()
         except sqlite3.Error as exc:
@@ -102,7 +101,7 @@ class FileJournal:
         rows = [
             (
                 *(self._key(scope, stamp), stamp.n_bytes, stamp.mtime_ns),
-                *(one.code, one.detail[:MAX_DETAIL_CHARS], one.digest, one.reference),
+                *(one.code, one.detail[:MAX_DETAIL_CHARS], one.reference),
             )
             for stamp, one in entries
         ]
@@ -111,7 +110,7 @@ class FileJournal:
             return
         try:
             with connection:
-                connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+                connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
         except sqlite3.Error as exc:
             self._give_up(exc)
 

@@ -31,8 +31,8 @@ OF_THE_FILE_ALONE = frozenset({NoFaceError.code, SeveralFacesError.code, LowQual
 """Failures that the file will show again as long as it stays as it is. One that could not be read is looked at again: permission
 may have been given since, and it fails fast."""
 
-Learned = tuple[FileStamp, FileOutcome, str, Enrollment | FaceSearchError | None]
-"""A file as it was before it was read, what became of it, the photograph's digest where it had a face, and the result itself."""
+Learned = tuple[FileStamp, FileOutcome, Enrollment | FaceSearchError | None]
+"""A file as it was before it was read, what became of it, and the result itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +117,9 @@ class KnownRun:
         """
         if self._known is None or self._journal is None or not learned:
             return
-        done = [result.identity for _, _, _, result in learned if isinstance(result, Enrollment)]
+        done = [result.identity for _, _, result in learned if isinstance(result, Enrollment)]
         people = {person.label: person.identity_id for person in done}
-        mismatched = (one.label for _, one, _, _ in learned if one.status == IdentityMismatchError.code)
+        mismatched = (one.label for _, one, _ in learned if one.status == IdentityMismatchError.code)
         unlike = {checked_label(label) for label in mismatched}.difference(people)
         if collection is None or unlike:
             with self._known.store.reading() as reader:
@@ -128,23 +128,25 @@ class KnownRun:
                     return
                 found = reader.identities_by_label(collection.name, unlike)
                 people.update((label, person.identity_id) for label, person in found.items())
-        entries = [(stamp, _entry(outcome, digest, result, people)) for stamp, outcome, digest, result in learned]
+        entries = [(stamp, _entry(outcome, result, people)) for stamp, outcome, result in learned]
         self._journal.add(f"{collection.uid}|{self._scope}", [(stamp, entry) for stamp, entry in entries if entry is not None])
 
     def _still_true(
         self, reader: StoreReader, embedder_id: str, known: Sequence[tuple[LabelledFile, JournalEntry | None]]
     ) -> list[FileOutcome | None]:
-        digests = {entry.digest for _, entry in known if entry is not None and entry.digest}
-        faces = reader.faces_of_images(self._collection, digests, embedder_id)
+        stored = [entry.reference for _, entry in known if entry is not None and entry.code == ENROLLED]
+        templates = reader.template_batch((key for key in stored if key is not None), embedder_id)
+        owners = dict(zip(templates.template_ids.tolist(), templates.identity_ids.tolist(), strict=True))
+        names = reader.identities_by_id(owners.values())
         unlike = {file.label for file, entry in known if entry is not None and entry.code == IdentityMismatchError.code}
         people = {label: one.identity_id for label, one in reader.identities_by_label(self._collection, unlike).items()}
         outcomes: list[FileOutcome | None] = []
         for file, entry in known:
             outcome = None
             if entry is not None and entry.code == ENROLLED:
-                owners = [label for template_id, label, _ in faces.get(entry.digest, ()) if template_id == entry.reference]
-                if owners:
-                    message = same_face_message(str(file.path), owners[0], entry.reference)
+                owner = names.get(owners.get(entry.reference, 0)) if entry.reference is not None else None
+                if owner is not None:
+                    message = same_face_message(str(file.path), owner.label, entry.reference)
                     outcome = FileOutcome(file.path, file.label, DuplicateTemplateError.code, message, is_known=True)
             elif entry is not None and self._is_usable(entry.code):
                 is_same_person = entry.reference is not None and people.get(checked_label(file.label)) == entry.reference
@@ -155,15 +157,13 @@ class KnownRun:
         return outcomes
 
 
-def _entry(
-    outcome: FileOutcome, digest: str, result: Enrollment | FaceSearchError | None, identity_ids: dict[str, int]
-) -> JournalEntry | None:
+def _entry(outcome: FileOutcome, result: Enrollment | FaceSearchError | None, identity_ids: dict[str, int]) -> JournalEntry | None:
     """Return what is remembered of a file, or None where it is to be looked at again."""
     if isinstance(result, Enrollment):
-        return JournalEntry(ENROLLED, digest=digest, reference=result.template.template_id)
+        return JournalEntry(ENROLLED, reference=result.template.template_id)
     if isinstance(result, DuplicateTemplateError):
         template_id = result.context.get("template_id")
-        return JournalEntry(ENROLLED, digest=digest, reference=template_id) if isinstance(template_id, int) else None
+        return JournalEntry(ENROLLED, reference=template_id) if isinstance(template_id, int) else None
     if outcome.status == IdentityMismatchError.code:
         # The message names the person: what is kept names nobody.
         identity_id = identity_ids.get(checked_label(outcome.label))
