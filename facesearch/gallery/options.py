@@ -38,8 +38,8 @@ class IndexOptions:
     1.000, 0.35 ms for 24/200/128; 1.000, 0.52 ms for 32/200/128.
 
     A larger gallery needs a wider beam: at 1,000,000 templates that spread as LFW's do (``python -m benchmarks.million``) the first
-    answer is the exact one for 0.938 of the mated probes in 0.40 ms with ``ef`` 128, 0.986 in 0.73 ms with 256, 0.995 in 1.4 ms with
-    512 and 1.000 in 2.7 ms with 1024 (1,000 probes, hnswlib alone, a busy machine).
+    answer is the exact one for 0.938 of the mated probes in 0.40 ms with ``ef`` 128, 0.986 in 0.73 ms with 256, 0.995 in 1.4 ms
+    with 512 and 1.000 in 2.7 ms with 1024 (1,000 probes, hnswlib alone, a busy machine).
     """
 
     kind: IndexKind = "auto"
