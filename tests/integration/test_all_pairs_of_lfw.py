@@ -11,8 +11,10 @@ import pytest
 
 from facesearch.bootstrap import Parts
 from facesearch.evaluation.all_pairs import all_pairs
+from facesearch.evaluation.cross_pairs import cross_pairs
 from facesearch.evaluation.lfw import read_people
 from facesearch.evaluation.resampling import all_pairs_sums, bootstrap_intervals
+from facesearch.inference import native_precisions
 from facesearch.settings import Settings
 
 THRESHOLD_TOLERANCE = 0.005
@@ -44,7 +46,7 @@ def test_the_published_operating_points_come_out(tmp_path, network_cache, lfw_fo
     card = published()
     left_out = [tuple(pair) for pair in card["left_out"]]
     assert len(left_out) == 18
-    parts = Parts(Settings(data_dir=tmp_path, cache_dir=network_cache))
+    parts = Parts(Settings(data_dir=tmp_path, cache_dir=network_cache, precision="f32"))
     vectors, names = templates(parts, lfw_folder, people_file)
     found = all_pairs(vectors, names, left_out=left_out)
     is_train = people_file == "peopleDevTrain.txt"
@@ -69,3 +71,29 @@ def test_the_published_operating_points_come_out(tmp_path, network_cache, lfw_fo
     _, sums = all_pairs_sums(vectors, names, [found.at_fmr(1e-4).threshold], left_out=left_out)
     (interval,) = bootstrap_intervals(sums)
     assert 5e-5 < interval.lower < interval.value <= 1e-4 * (1 + 1e-9) < interval.upper < 2e-4
+
+
+MOST_LOST = {1e-3: 0.001, 1e-5: 0.003}
+"""TAR that another precision than f32 may lose at an FMR and still be the same embedder."""
+
+
+@pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif("int8" not in native_precisions(), reason="this processor has no instructions for int8 products")
+def test_int8_loses_next_to_nothing_and_its_templates_go_with_those_of_f32(tmp_path, network_cache, lfw_folder):
+    left_out = [tuple(pair) for pair in published()["left_out"]]
+    vectors = {}
+    for precision in ("f32", "int8"):
+        parts = Parts(Settings(data_dir=tmp_path, cache_dir=network_cache, precision=precision))
+        vectors[precision], names = templates(parts, lfw_folder, "peopleDevTest.txt")
+    people = np.array(names)
+    assert not np.array_equal(vectors["f32"], vectors["int8"])
+    exact, coarse = (all_pairs(vectors[precision], people, left_out=left_out, n_worst=0) for precision in ("f32", "int8"))
+    sound = ~np.isin(people, [pair[0] for pair in left_out])
+    same, mixed = (cross_pairs(vectors[one][sound], vectors["f32"][sound], people[sound]) for one in ("f32", "int8"))
+    for fmr, lost in MOST_LOST.items():
+        assert coarse.at_fmr(fmr).tar.value > exact.at_fmr(fmr).tar.value - lost
+        threshold = exact.at_fmr(fmr).threshold
+        assert mixed.tar(threshold).value > same.tar(threshold).value - lost
+        assert mixed.false_matches(threshold).value < 1.25 * same.false_matches(threshold).value
