@@ -13,7 +13,7 @@ import numpy as np
 from facesearch.core.arrays import Pixels
 from facesearch.core.face import Box
 
-Spoil = Callable[[Pixels, Box, np.random.Generator], Pixels]
+Spoil = Callable[[Pixels, Box, "np.random.Generator"], Pixels]
 """Takes an RGB photograph, the box of its face and a source of chance; returns the spoilt photograph."""
 
 

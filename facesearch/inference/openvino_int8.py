@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.core.errors import EngineError
+from facesearch.inference.openvino_library import openvino
 from facesearch.inference.quantisation import LEVELS, Quantisation, QuantisedLayer, bytes_of
 
 _LAYERS = frozenset({"Convolution", "GroupConvolution", "MatMul"})
@@ -87,7 +88,7 @@ def _shift(node: Any, layer: QuantisedLayer, network: str) -> None:
 
 def _quantise_weights(node: Any, layer: QuantisedLayer, network: str) -> None:
     """Give a layer byte weights."""
-    from openvino import opset13 as ops
+    ops = openvino().opset13
 
     weights = _weights(node, layer, network)
     n_out = _n_outputs(node, weights)
@@ -99,7 +100,7 @@ def _quantise_weights(node: Any, layer: QuantisedLayer, network: str) -> None:
 
 def _quantise_input(node: Any, layer: QuantisedLayer, network: str) -> None:
     """Put a ``FakeQuantize`` before a layer."""
-    from openvino import opset13 as ops
+    ops = openvino().opset13
 
     entry = node.input(0)
     # A flattening moves bytes as well as floats: the layer before it can hand over bytes at once.
@@ -130,7 +131,7 @@ def _weights(node: Any, layer: QuantisedLayer, network: str) -> NDArray[np.float
 
 def _replace(node: Any, values: NDArray[np.float32]) -> None:
     """Put other constants in the place of a node's second input."""
-    from openvino import opset13 as ops
+    ops = openvino().opset13
 
     node.input(1).replace_source_output(ops.constant(np.ascontiguousarray(values, dtype=np.float32)).output(0))
 

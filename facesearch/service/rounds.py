@@ -99,7 +99,7 @@ class _Round(Generic[Result]):
             result = self._results.get()
             if result is _END:
                 self._done.result()
-                raise RuntimeError(f"a round of {self._n_items} items ended without a result for each")
+                raise ValueError(f"a round of {self._n_items} items ended without a result for each")
             yield cast(Result, result)
 
 
