@@ -24,8 +24,8 @@ from facesearch.service.rounds import in_rounds
 
 Key = TypeVar("Key")
 
-STREAM_BATCH = 32
-"""Photographs a round of ``stream``: enough to fill the networks' batches, few enough to bound memory."""
+STREAM_BATCH = 16
+"""Photographs a round of ``stream``: enough to fill the networks' batches, few enough that a short list keeps every thread busy."""
 
 STREAM_PX = 2**23
 """Pixels that a thread of a stream decodes before it looks for faces in them, one photograph at least: large photographs go through
