@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -160,27 +161,24 @@ def _only_output(library: Any, model: Any, graph: GraphFile) -> Any:
 
 def _with_preparation(library: Any, model: Any, graph: GraphFile) -> Any:
     """Return the model behind what makes its input of RGB bytes."""
-    from openvino.preprocess import ColorFormat, PrePostProcessor
-
-    chain = PrePostProcessor(model)
+    colours = library.preprocess.ColorFormat
+    chain = library.preprocess.PrePostProcessor(model)
     source = chain.input(0)
-    source.tensor().set_element_type(library.Type.u8).set_layout(library.Layout("NHWC")).set_color_format(ColorFormat.RGB)
+    source.tensor().set_element_type(library.Type.u8).set_layout(library.Layout("NHWC")).set_color_format(colours.RGB)
     source.model().set_layout(library.Layout(graph.layout.upper()))
     steps = source.preprocess().convert_element_type(library.Type.f32)
     if graph.is_standardised:
-        steps.custom(_standardised)
+        steps.custom(partial(_standardised, library.opset13))
     else:
         steps.mean(list(graph.mean)).scale(list(graph.scale))
     if graph.is_bgr:
-        steps.convert_color(ColorFormat.BGR)
+        steps.convert_color(colours.BGR)
     chain.output(0).tensor().set_element_type(library.Type.f32)
     return chain.build()
 
 
-def _standardised(pixels: Any) -> Any:
+def _standardised(ops: Any, pixels: Any) -> Any:
     """Return pictures of mean 0 and standard deviation 1 (FaceNet's ``prewhiten``; tf.image.per_image_standardization)."""
-    from openvino import opset13 as ops
-
     axes = ops.constant(np.array([1, 2, 3], np.int64))
     centred = ops.subtract(pixels, ops.reduce_mean(pixels, axes, keep_dims=True))
     deviation = ops.sqrt(ops.reduce_mean(ops.multiply(centred, centred), axes, keep_dims=True))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from facesearch import FaceSearch
-from facesearch.core.errors import ModelLicenceError, UnsupportedModelError
+from facesearch.core.errors import ModelFileError, ModelLicenceError, UnsupportedModelError
 from facesearch.core.face import Detection, FaceCrop
 from facesearch.embedding.card_file import ARCFACE_112
 from facesearch.embedding.description import Description
@@ -142,3 +142,31 @@ def test_added_and_identifying_in_three_commands(carried, tmp_path: Path, astron
     with FaceSearch(tmp_path, models_dir=tmp_path / "models", cache_dir=tmp_path / "cache", embedder="sface") as faces:
         faces.enroll(astronaut, "Eileen Collins")
         assert faces.identify(astronaut[40:])[0].label == "Eileen Collins"
+
+
+@pytest.mark.slow
+def test_facenet_pytorchs_own_file_agrees_with_facenet_pytorch(library: ModelLibrary, tmp_path: Path) -> None:
+    import torch
+    from facenet_pytorch import InceptionResnetV1
+
+    torch.manual_seed(0)
+    theirs = InceptionResnetV1(pretrained=None, classify=False).eval()
+    file = tmp_path / "20180402-114759-vggface2.pt"
+    # As it is published: with the layer that named the people it was trained on.
+    torch.save({**theirs.state_dict(), "logits.weight": torch.zeros(8631, 512), "logits.bias": torch.zeros(8631)}, file)
+    with pytest.raises(
+        ModelFileError, match=r"by its name it is the file of recipe facenet-vggface2 \(--recipe facenet-vggface2\)"
+    ):
+        library.add(file)
+    card = library.add(file, recipe="facenet-vggface2")
+    assert (card.name, card.format, card.licence, card.dim, card.alignment.name) == (
+        "facenet-vggface2",
+        "torch-state",
+        "MIT",
+        512,
+        "facenet-160",
+    )
+    crops = noisy_crops(160, 2)
+    with torch.inference_mode():
+        expected = theirs((torch.from_numpy(crops).permute(0, 3, 1, 2).float() - 127.5) / 128).numpy()
+    assert embedded(library, "facenet-vggface2", crops) == pytest.approx(directions(expected), abs=1e-3)
