@@ -6,14 +6,13 @@ Nothing is opened or loaded before the first call that needs it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facesearch.core.calibration import Calibration
 from facesearch.core.decision import OperatingPoints, UnmeasuredPoints
-from facesearch.core.errors import InputError, OperatingPointError, SettingsError, UncalibratedEmbedderError
+from facesearch.core.errors import OperatingPointError, SettingsError, UncalibratedEmbedderError
 from facesearch.core.face import Detection
 from facesearch.core.identity import Keep, KeptPicture
 from facesearch.core.image import Image
@@ -26,11 +25,12 @@ from facesearch.embedding.networks import network_spec
 from facesearch.embedding.registry import EmbedderCard, card
 from facesearch.gallery.factory import GalleryIndexFactory
 from facesearch.gallery.options import IndexOptions
-from facesearch.imaging.align import align_face, align_faces
-from facesearch.imaging.crops import crop_jpeg, face_picture, photo_picture
+from facesearch.imaging.align import align_faces
+from facesearch.imaging.crops import face_picture, photo_picture
 from facesearch.imaging.decode import DecodeLimits, decode_image
 from facesearch.imaging.quality import measure_quality
 from facesearch.inference import Engine, Precision, create_engine
+from facesearch.measuring import MeasuringParts
 from facesearch.service.enroll import Enroll
 from facesearch.service.enroll_folder import EnrollFolder
 from facesearch.service.exchange import Exchange
@@ -50,30 +50,20 @@ from facesearch.service.search import GallerySearch
 from facesearch.service.verify import Verify
 from facesearch.settings import Settings
 from facesearch.store.calibration_probe import may_hold_calibration
-from facesearch.version import __version__
 
 if TYPE_CHECKING:
-    from facesearch.embedding.kept_figures import KeptFigures
     from facesearch.embedding.library import ModelLibrary
     from facesearch.service.calibrate import Calibrate
-    from facesearch.service.calibrate_model import CalibrateModel
-    from facesearch.service.calibrate_pairs import CalibratePairs
-    from facesearch.service.evaluate_robustness import EvaluateRobustness
-    from facesearch.service.evaluation import Evaluation
     from facesearch.service.facade_video import Videos
     from facesearch.service.gallery_doctor import GalleryDoctor
-    from facesearch.service.photographs import EmbedPhotographs
 
 
-class Parts:
+class Parts(MeasuringParts):
     """The objects of one set of settings, each made when it is first asked for.
 
     Args:
         settings: What to make them from.
     """
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
 
     @cached_property
     def limits(self) -> DecodeLimits:
@@ -309,101 +299,6 @@ class Parts:
         from facesearch.service.calibrate import Calibrate
 
         return Calibrate(self.store, self.embed_photographs)
-
-    @cached_property
-    def evaluation(self) -> Evaluation:
-        """What measures error rates; imported late, since no other command needs it."""
-        from facesearch.service.evaluate_folder import EvaluateFolder
-        from facesearch.service.evaluate_lfw import EvaluateLfw
-        from facesearch.service.evaluate_pairs import EvaluatePairs
-        from facesearch.service.evaluation import Evaluation
-
-        embed = self.embed_photographs
-        return Evaluation(
-            EvaluateLfw(embed),
-            EvaluateFolder(embed),
-            EvaluatePairs(embed),
-            self.face_jpeg,
-            lambda: SavedPoints(self.store, embedder_id=self.embedder_id),
-        )
-
-    @cached_property
-    def embed_photographs(self) -> EmbedPhotographs:
-        """Templates of many photographs, cached in ``cache_dir``."""
-        from facesearch.service.photographs import EmbedPhotographs
-
-        return EmbedPhotographs(self.pipeline, self._template_recipe(), cache_dir=self.settings.cache_dir / "templates")
-
-    def _template_recipe(self) -> dict[str, object]:
-        """Return what a template depends on besides photograph and choice of face."""
-        settings = self.settings
-        return {
-            "release": __version__,
-            "embedder": self.embedder_id,
-            "alignment": self.card.alignment.name,
-            "engine": self.engine.name,
-            "precision": self.precisions,
-            "min_face_px": settings.min_face_px,
-            "scale_factor": settings.scale_factor,
-            "thresholds": list(settings.detection_thresholds),
-            "max_faces": settings.max_faces,
-        }
-
-    @cached_property
-    def robustness(self) -> EvaluateRobustness:
-        """What measures error rates under damage; imported late, since no other command needs it."""
-        from facesearch.imaging.damage import DAMAGES
-        from facesearch.service.evaluate_robustness import EvaluateRobustness
-        from facesearch.service.photographs import EmbedPhotographs
-
-        def embed_changed(about: Mapping[str, object], change: Callable[[Image], Image]) -> EmbedPhotographs:
-            changed = FacePipeline(
-                lambda source: change(self.decode(source)),
-                self.detector,
-                align_faces,
-                self.embedder,
-                min_face_px=self.settings.min_face_px,
-            )
-            recipe = {**self._template_recipe(), **about}
-            return EmbedPhotographs(changed, recipe, cache_dir=self.settings.cache_dir / "templates")
-
-        return EvaluateRobustness(self.embed_photographs, embed_changed, DAMAGES)
-
-    @cached_property
-    def calibrate_model(self) -> CalibrateModel:
-        """What measures the embedder and keeps its thresholds beside it; imported late, since no other command needs it."""
-        from facesearch.service.calibrate_model import CalibrateModel
-
-        return CalibrateModel(self.embed_photographs, self.embedder, self._kept_figures(), processor=self._processor())
-
-    @cached_property
-    def calibrate_on_pairs(self) -> CalibratePairs:
-        """The same with a list of pairs."""
-        from facesearch.service.calibrate_pairs import CalibratePairs
-        from facesearch.service.evaluate_pairs import EvaluatePairs
-
-        evaluate = EvaluatePairs(self.embed_photographs)
-        return CalibratePairs(evaluate, self.embedder, self._kept_figures(), processor=self._processor())
-
-    def _kept_figures(self) -> KeptFigures:
-        from facesearch.embedding.kept_figures import KeptFigures
-
-        return KeptFigures(self.models, self.settings.embedder, is_flipped=self.settings.flip_average)
-
-    def _processor(self) -> str:
-        """Return what the networks are run on, in words."""
-        from facesearch.inference.processor import processor_name
-
-        settings = self.settings
-        threads = "" if settings.threads is None else f", {settings.threads} threads"
-        return f"{self.engine.name} {self.precisions[self.card.name]} on {processor_name()}{threads}"
-
-    def face_jpeg(self, source: ImageSource, detection: Detection) -> bytes | None:
-        """Return the aligned face of a photograph as a small JPEG, or None where the photograph cannot be read any more."""
-        try:
-            return crop_jpeg(align_face(self.decode(source), detection, self.card.alignment))
-        except InputError:
-            return None
 
     def decode(self, source: ImageSource) -> Image:
         """Return a decoded photograph within the limits of the settings."""
