@@ -221,7 +221,9 @@ def _write_folder(session: Session, result: FolderReport, *, as_json: bool) -> N
         write_json({**document, "is_complete": True, "outcomes": outcomes})
     else:
         write_table(("status", "files"), list(counts.items()))
-        troubled = [(one.status, one.path, one.message.removeprefix(f"{one.path}: ")) for one in result.outcomes if one.message]
+        # Thousands of files that an earlier run enrolled are a number, not thousands of lines.
+        told = (one for one in result.outcomes if not (one.is_known and one.status == DuplicateTemplateError.code))
+        troubled = [(one.status, one.path, one.message.removeprefix(f"{one.path}: ")) for one in told if one.message]
         if troubled:
             write_line()
             write_table(("status", "file", "message"), troubled)
