@@ -280,7 +280,9 @@ int64_t* suppress_group(const float* boxes, const float* scores, int64_t first, 
         const float x1 = ranked.x1[i], y1 = ranked.y1[i], x2 = ranked.x2[i], y2 = ranked.y2[i], area = ranked.area[i];
         for (size_t j = i + 1; j < n; ++j) {
             const float width = std::max(std::min(x2, ranked.x2[j]) - std::max(x1, ranked.x1[j]) + extra, 0.0f);
+            if (width <= 0.0f) continue;  // most pairs: a division less
             const float height = std::max(std::min(y2, ranked.y2[j]) - std::max(y1, ranked.y1[j]) + extra, 0.0f);
+            if (height <= 0.0f) continue;
             const float shared = width * height;
             const float total = rule.is_over_smaller ? std::min(area, ranked.area[j]) : area + ranked.area[j] - shared;
             ranked.gone[j] |= static_cast<char>(total > 0.0f && shared / total > rule.threshold);
