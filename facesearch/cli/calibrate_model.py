@@ -61,8 +61,9 @@ def calibrate_model(
     as_json: options.AsJson = False,
 ) -> None:
     """Measure an embedder on people in folders; verify and identify decide by what was measured from then on."""
-    from facesearch.service.calibrate_model import CALIBRATED_FMRS, CalibrationData, read_left_out
+    from facesearch.service.calibrate_model import CALIBRATED_FMRS, CalibrationData
     from facesearch.service.evaluate_people import EvaluationOptions
+    from facesearch.service.photograph_lists import read_left_out
 
     check_report(report)
     _check_data(images, people, pairs, left_out)

@@ -6,10 +6,7 @@ with whatever database, decides by what is measured here.
 
 from __future__ import annotations
 
-import os
-import statistics
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,13 +14,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from facesearch.core.errors import InputError
-from facesearch.core.face import Detection, FaceCrop
 from facesearch.core.protocols import Embedder
 from facesearch.evaluation.all_pairs import AllPairs, AllPairsPoint, all_pairs
 from facesearch.evaluation.lfw import read_pairs, read_people
 from facesearch.evaluation.one_to_one import VerificationReport, verification_report
 from facesearch.evaluation.trials import VerificationTrials
-from facesearch.service.evaluate_lfw import pair_scores
+from facesearch.service.embedder_speed import Speed, measured_speed
+from facesearch.service.evaluate_lfw import pair_scores, require_photographs
 from facesearch.service.evaluate_people import EvaluationOptions, PeopleEvaluation
 from facesearch.service.evaluation_data import KnownPeople, known_people
 from facesearch.service.evaluation_intervals import all_pairs_intervals
@@ -32,9 +29,6 @@ from facesearch.service.photographs import EmbeddedPhotographs, EmbedPhotographs
 
 CALIBRATED_FMRS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 """FMRs that points are set for where none are asked for, as far as the comparisons reach."""
-
-TIMED_CROPS = 16
-TIMED_ROUNDS = 5
 
 Figures = Mapping[str, Any]
 """What is kept beside a model, as plain values."""
@@ -59,29 +53,6 @@ class FiguresKeeper(Protocol):
             FileWriteError: The models folder cannot be written; what was there stays.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """How fast an embedder is.
-
-    Attributes:
-        embedding_ms: Milliseconds a crop in a batch of ``TIMED_CROPS``, median of ``TIMED_ROUNDS`` rounds.
-        processor: On what, and with how many threads.
-        photographs_per_s: Photographs decoded, detected and embedded a second; None where some came from the cache.
-    """
-
-    embedding_ms: float
-    processor: str
-    photographs_per_s: float | None = None
-
-    def as_dict(self) -> dict[str, object]:
-        """Return it as plain values."""
-        return {
-            "embedding_ms": round(self.embedding_ms, 3),
-            "processor": self.processor,
-            "photographs_per_s": None if self.photographs_per_s is None else round(self.photographs_per_s, 2),
-        }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -220,8 +191,8 @@ class CalibrateModel:
             on_progress: Called after each photograph.
 
         Raises:
-            InputError: Too few people or photographs, or FMRs that the comparisons do not support; says which they do, with how
-                many comparisons. Nothing is kept then.
+            InputError: A photograph of a list is missing, too few people or photographs, or FMRs that the comparisons do not
+                support; says which they do, with how many comparisons. Nothing is kept then.
             UnknownEmbedderError: The embedder is no added model.
             FileWriteError: The figures cannot be written.
         """
@@ -229,6 +200,8 @@ class CalibrateModel:
         root, labels = data.labels()
         pairs = () if data.pairs_file is None else read_pairs(data.pairs_file)
         wanted = {*labels, *(path for pair in pairs for path in pair.paths)}
+        if data.people_file is not None or pairs:
+            require_photographs(root, wanted)
         embedded = self._embed(root, wanted, face=options.face, cache=options.cache, on_progress=on_progress)
         known, warnings = known_people(_only(embedded, labels), labels)
         compared = all_pairs(known.vectors, known.labels, left_out=data.left_out)
@@ -248,33 +221,6 @@ class CalibrateModel:
         )
         self._keeper.keep(outcome.figures())
         return outcome
-
-
-def measured_speed(embedder: Embedder, embedded: EmbeddedPhotographs, processor: str) -> Speed:
-    """Return how fast an embedder is with crops of noise, and how fast the photographs were embedded.
-
-    Args:
-        embedder: The embedder.
-        embedded: What it made of the photographs.
-        processor: What it is run on, in words.
-    """
-    side = embedder.alignment.crop_px
-    rng = np.random.default_rng(0)
-    face = Detection((0.0, 0.0, float(side), float(side)), rng.uniform(0, side, (5, 2)).astype(np.float32), 1.0)
-    crops = [FaceCrop(rng.integers(0, 256, (side, side, 3), dtype=np.uint8), face) for _ in range(TIMED_CROPS)]
-    whole = len(embedded) / embedded.seconds if embedded.n_cached == 0 and embedded.seconds > 0 else None
-    return Speed(timed_ms(lambda: embedder.embed(crops)) / TIMED_CROPS, processor, whole)
-
-
-def timed_ms(act: Callable[[], object]) -> float:
-    """Return the milliseconds that something takes, median of ``TIMED_ROUNDS`` after one that warms up."""
-    act()
-    taken = []
-    for _ in range(TIMED_ROUNDS):
-        began = time.perf_counter()
-        act()
-        taken.append(1000.0 * (time.perf_counter() - began))
-    return statistics.median(taken)
 
 
 def supported_points(
@@ -345,25 +291,3 @@ def _evaluation(
     intervals = all_pairs_intervals(known, pairs, [point.threshold for point in points], left_out=left_out)
     pooled = pairs.at_fmrs([point.fmr for point in points if point.fmr is not None], weighted=False)
     return PeopleEvaluation(known, pairs, points, intervals, pooled, None, (), warnings)
-
-
-def read_left_out(file: str | os.PathLike[str]) -> tuple[tuple[str, str], ...]:
-    """Read pairs of labels that are one person, or one mislabelled picture: two labels a line, a tab between them.
-
-    Raises:
-        InputError: The file cannot be read, or a line has another form; names it.
-    """
-    path = Path(file)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise InputError(f"{path} cannot be read: {getattr(exc, 'strerror', None) or exc}", path=str(path)) from exc
-    found = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        labels = [label.strip() for label in line.split("\t")]
-        if len(labels) != 2 or not all(labels) or labels[0] == labels[1]:
-            raise InputError(f"{path}, line {number}: two different labels with a tab between them are expected, not {line!r}")
-        found.append((labels[0], labels[1]))
-    return tuple(found)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from facesearch.core.errors import InputError
 from facesearch.core.protocols import Embedder
-from facesearch.service.calibrate_model import FiguresKeeper, Speed, measured_speed
+from facesearch.service.calibrate_model import FiguresKeeper
+from facesearch.service.embedder_speed import Speed, measured_speed
 from facesearch.service.evaluate_pairs import EvaluatePairs, PairsEvaluation, PairsPoint
 from facesearch.service.evaluate_people import EvaluationOptions
 from facesearch.service.photographs import Progress

@@ -22,7 +22,7 @@ from facesearch.service.evaluate_people import EvaluationOptions, PeopleEvaluati
 from facesearch.service.evaluation_data import known_people
 from facesearch.service.photographs import AcquisitionFailure, EmbeddedPhotographs, EmbedPhotographs, Progress
 
-__all__ = ["AcquisitionFailure", "EvaluateLfw", "LfwEvaluation", "Progress", "pair_scores", "people_file_of"]
+__all__ = ["AcquisitionFailure", "EvaluateLfw", "LfwEvaluation", "Progress", "pair_scores", "people_file_of", "require_photographs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class EvaluateLfw:
         pairs = read_pairs(Path(pairs_file))
         labels = {} if people_file is None else {path: one.name for one in read_people(Path(people_file)) for path in one.paths}
         wanted = {path for pair in pairs for path in pair.paths} | set(labels)
-        _require(root, wanted)
+        require_photographs(root, wanted)
         embedded = self._embed(root, wanted, face=options.face, cache=options.cache, on_progress=on_progress)
         trials = VerificationTrials(
             pair_scores(pairs, embedded),
@@ -147,8 +147,12 @@ def pair_scores(pairs: Sequence[LfwPair], embedded: EmbeddedPhotographs) -> NDAr
     return scores
 
 
-def _require(root: Path, wanted: Iterable[Path]) -> None:
-    """Raise unless all photographs of a protocol are there."""
+def require_photographs(root: Path, wanted: Iterable[Path]) -> None:
+    """Raise unless all photographs of a protocol are there: one with holes measures nothing.
+
+    Raises:
+        InputError: Names how many are missing, and the first.
+    """
     paths = sorted(wanted)
     missing = [path for path in paths if not is_there(root / path)]
     if missing:

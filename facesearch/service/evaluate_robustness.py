@@ -20,13 +20,13 @@ from facesearch.core.damage import Damage
 from facesearch.core.errors import InputError
 from facesearch.core.face import Detection
 from facesearch.core.image import Image
-from facesearch.core.paths import is_there
 from facesearch.evaluation.all_pairs import AllPairsPoint, all_pairs
 from facesearch.evaluation.cross_pairs import CrossPairs, cross_pairs
 from facesearch.evaluation.intervals import Rate, WeightedRate
 from facesearch.evaluation.lfw import LfwPair, read_pairs, read_people
 from facesearch.evaluation.one_to_one import FoldAccuracy, fold_accuracy
 from facesearch.evaluation.trials import VerificationTrials
+from facesearch.service.evaluate_lfw import require_photographs
 from facesearch.service.evaluate_people import EvaluationOptions
 from facesearch.service.evaluation_data import KnownPeople, known_people
 from facesearch.service.photograph_lists import read_folder
@@ -218,7 +218,7 @@ class EvaluateRobustness:
         """Return the templates of the spoilt photographs in the order of the people's, NaN for failures."""
         known = measured.known
         # Where no face was found before, there is no box to spoil by, and none will be found after.
-        wanted = [path for path, is_there in zip(known.paths, ~np.isnan(known.vectors[:, 0]), strict=True) if is_there]
+        wanted = [path for path, is_found in zip(known.paths, ~np.isnan(known.vectors[:, 0]), strict=True) if is_found]
         about = {"damage": damage.name, "what": damage.what, "seed": SEED}
         embed = self._embed_changed(about, lambda image: spoilt_image(image, damage, measured.detections))
         embedded = embed(measured.root, wanted, face=options.face, cache=options.cache, on_progress=on_progress)
@@ -260,9 +260,7 @@ def _photographs(
     labels = {} if people_file is None else {path: one.name for one in read_people(Path(people_file)) for path in one.paths}
     for pair in pairs:
         labels |= zip(pair.paths, (pair.name_a, pair.name_b), strict=True)
-    missing = [path for path in sorted(labels) if not is_there(root / path)]
-    if missing:
-        raise InputError(f"{len(missing)} of {len(labels)} photographs are not in {root}, the first is {missing[0]}")
+    require_photographs(root, labels)
     return root, labels, pairs
 
 

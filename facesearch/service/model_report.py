@@ -9,8 +9,9 @@ from datetime import datetime
 
 from facesearch.evaluation.intervals import percent
 from facesearch.evaluation.report import Headline, Report, Section, Table
-from facesearch.service.calibrate_model import ModelCalibration, Speed
+from facesearch.service.calibrate_model import ModelCalibration
 from facesearch.service.calibrate_pairs import PairsCalibration
+from facesearch.service.embedder_speed import Speed
 from facesearch.service.photographs import EmbeddedPhotographs
 from facesearch.service.report_charts import all_pairs_charts, rate_text, trials_charts
 

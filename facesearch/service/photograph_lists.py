@@ -271,3 +271,25 @@ def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, s
 
 def _wrong(path: Path, line: int, problem: str) -> ProtocolFileError:
     return ProtocolFileError(f"{path}, line {line}: {problem}", path=str(path), line=line)
+
+
+def read_left_out(file: str | os.PathLike[str]) -> tuple[tuple[str, str], ...]:
+    """Read pairs of labels that are one person, or one mislabelled picture: two labels a line, a tab between them.
+
+    Raises:
+        InputError: The file cannot be read, or a line has another form; names it.
+    """
+    path = Path(file)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InputError(f"{path} cannot be read: {getattr(exc, 'strerror', None) or exc}", path=str(path)) from exc
+    found = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        labels = [label.strip() for label in line.split("\t")]
+        if len(labels) != 2 or not all(labels) or labels[0] == labels[1]:
+            raise InputError(f"{path}, line {number}: two different labels with a tab between them are expected, not {line!r}")
+        found.append((labels[0], labels[1]))
+    return tuple(found)

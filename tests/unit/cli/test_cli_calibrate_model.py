@@ -10,7 +10,8 @@ import pytest
 
 from facesearch.core.errors import InputError
 from facesearch.evaluation.all_pairs import all_pairs
-from facesearch.service.calibrate_model import CALIBRATED_FMRS, CalibrationData, ModelCalibration, Speed
+from facesearch.service.calibrate_model import CALIBRATED_FMRS, CalibrationData, ModelCalibration
+from facesearch.service.embedder_speed import Speed
 from facesearch.service.evaluate_people import EvaluationOptions, PeopleEvaluation
 from facesearch.service.evaluation_data import KnownPeople
 from facesearch.service.evaluation_intervals import RateIntervals

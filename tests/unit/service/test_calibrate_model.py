@@ -11,11 +11,12 @@ import pytest
 from facesearch.core.errors import FileWriteError, InputError, UnknownEmbedderError
 from facesearch.evaluation.all_pairs import all_pairs
 from facesearch.evaluation.report import render_report
-from facesearch.service.calibrate_model import CalibrateModel, CalibrationData, read_left_out, supported_points
+from facesearch.service.calibrate_model import CalibrateModel, CalibrationData, supported_points
 from facesearch.service.calibrate_pairs import CalibratePairs
 from facesearch.service.evaluate_pairs import EvaluatePairs
 from facesearch.service.evaluate_people import EvaluationOptions
 from facesearch.service.model_report import model_report, pairs_model_report
+from facesearch.service.photograph_lists import read_left_out
 from facesearch.service.photographs import EmbedPhotographs
 from facesearch.service.pipeline import FacePipeline
 from tests.cli_fakes import WHEN
@@ -186,6 +187,14 @@ def test_a_list_of_pairs_adds_the_accuracy_and_its_people_no_comparisons(photogr
     assert kept["view2"]["accuracy"] == pytest.approx(100 * result.accuracy.accuracy.mean)
     assert result.accuracy.accuracy.total.total == 8
     assert kept["operating_points"][0]["n_people"] == 20
+
+
+def test_a_list_with_holes_is_refused_before_the_work(photographs, tmp_path):
+    photographs.fill(20)
+    (tmp_path / "people.txt").write_text("2\nP01\t3\nP02\t4\n")
+    with pytest.raises(InputError, match="1 of 7 photographs are not in"):
+        photographs.measure(CalibrationData(photographs.root, tmp_path / "people.txt"))
+    assert (photographs.keeper.kept, photographs.networks.n_embedded) == ([], 0)
 
 
 def test_supported_points_are_told_from_the_others(photographs):
