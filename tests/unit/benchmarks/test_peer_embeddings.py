@@ -62,7 +62,10 @@ def test_a_limit_embeds_the_beginning(cache):
 def test_a_box_is_cut_to_the_photograph():
     page = np.zeros((40, 60, 3), dtype=np.uint8)
     page[10:30, 40:60] = 200
-    assert box_crop(page, np.array([40.0, 10.0, 75.0, 30.0]), 16).min() == 200
+    assert box_crop(page, np.array([40.0, 10.0, 75.0, 30.0]), 16, margin=0).min() == 200
+    wider = box_crop(page, np.array([44.0, 14.0, 56.0, 26.0]), 160)
+    assert (wider == 200).mean() > 0.9
+    assert box_crop(page, np.array([40.0, 10.0, 60.0, 30.0]), 160).min() == 0
 
 
 def test_a_file_of_a_wheel_is_taken_by_its_digest_only(tmp_path, monkeypatch):
