@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ from facesearch.detection.weights import Tensors
 
 LIBRARY = Path(__file__).with_name("native") / "cascade.so"
 """Where the installation puts the compiled library."""
+
+INTERFACE = 1
+"""The ``kInterface`` of ``native/kernels.h`` that this module was written for."""
 
 _PHOTO = np.dtype([("pixels", "u8"), ("row_bytes", "i8"), ("height", "i4"), ("width", "i4")])
 _logger = logging.getLogger(__name__)
@@ -45,9 +48,9 @@ class _Step(ctypes.Structure):
 
 
 def load_library(path: Path = LIBRARY) -> ctypes.CDLL | None:
-    """Return the compiled library with its functions declared, or None where it is missing or does not load here.
+    """Return the compiled library with its functions declared, or None.
 
-    Why it is None is logged, once for each path.
+    There is none where it is missing, of another version or does not load here. Why it is None is logged, once for each path.
     """
     return _loaded(path)
 
@@ -59,12 +62,29 @@ def _loaded(path: Path) -> ctypes.CDLL | None:
         return None
     try:
         library = ctypes.CDLL(str(path))
+        if (interface := _interface(library)) != INTERFACE:
+            _logger.warning(
+                "the compiled detector %s is of another version of facesearch (interface %d, this one needs %d): detection runs on "
+                "the engine, several times slower; install facesearch again to compile it anew",
+                path,
+                interface,
+                INTERFACE,
+            )
+            return None
         _declare(library)
     except (OSError, AttributeError) as exc:
         _logger.warning("the compiled detector does not load (%s): detection runs on the engine, several times slower", exc)
         return None
     _logger.debug("compiled detector: %s", ", ".join(instruction_sets(library)))
     return library
+
+
+def _interface(library: ctypes.CDLL) -> int:
+    """Return which functions and structures a library has: others would be read and written past their ends."""
+    try:
+        return int(library.facesearch_interface())
+    except AttributeError:  # from before it said so
+        return 0
 
 
 def _declare(library: ctypes.CDLL) -> None:
@@ -133,7 +153,7 @@ class NativePNet:
         arrays = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in arrays.items()}
         weights = _PNetWeights(**{name: array.ctypes.data for name, array in arrays.items()})
         self._handle = _checked_handle(library.facesearch_pnet_new(instructions, ctypes.addressof(weights)))
-        weakref.finalize(self, library.facesearch_pnet_free, self._handle)
+        _freed_with(self, library.facesearch_pnet_free, self._handle)
 
     def run(self, photos: Photos, levels: NDArray[np.int32], threshold: float, n_threads: int) -> NDArray[Any]:
         """Return the cells that reach a threshold.
@@ -182,7 +202,7 @@ class NativeJudge:
         table = (_Step * len(steps))(*steps)
         self._handle = _checked_handle(library.facesearch_judge_new(instructions, ctypes.addressof(table), len(steps), crop_px))
         del kept  # the library has its own copy by now
-        weakref.finalize(self, library.facesearch_judge_free, self._handle)
+        _freed_with(self, library.facesearch_judge_free, self._handle)
 
     def run(self, photos: Photos, crops: NDArray[np.int32], n_threads: int) -> Floats:
         """Return what the heads say of each crop, side by side, the two logits as the face's score.
@@ -267,6 +287,11 @@ def _steps(tensors: Tensors, layout: str, heads: Sequence[str], crop_px: int) ->
     weight = np.concatenate([tensors[f"{head}.weight"] for head in heads])
     add(weight.T[None, None], np.concatenate([tensors[f"{head}.bias"] for head in heads]), None)
     return steps, kept, len(weight)
+
+
+def _freed_with(owner: object, free: Callable[[int], None], handle: int) -> None:
+    """Have something of the library freed with its owner, but not when Python ends: daemon threads may still be computing then."""
+    weakref.finalize(owner, free, handle).atexit = False
 
 
 def _checked_handle(handle: int | None) -> int:

@@ -8,10 +8,10 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <new>
 #include <numeric>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -83,8 +83,8 @@ void share(size_t n_jobs, int n_threads, Act act) {
     try {
         for (int thread = 1; thread < std::min<int64_t>(n_threads, static_cast<int64_t>(n_jobs)); ++thread)
             others.emplace_back(work, thread);
-    } catch (const std::system_error&) {
-        // No more threads to be had: those there are do the work.
+    } catch (const std::exception&) {
+        // No more threads, or no memory for one, to be had: those there are do the work. Left unjoined they would end the process.
     }
     work(0);
     for (std::thread& other : others) other.join();
@@ -118,7 +118,7 @@ std::vector<Band> bands_of(const Level* levels, int n_levels, int n_threads) {
     const auto cells = [&](const Level& level) { return static_cast<double>(rows(level)) * ((level.width - 1) / 2 - 4); };
     double total = 0;
     for (int i = 0; i < n_levels; ++i) total += cells(levels[i]);
-    const double piece = total / (kBandsPerThread * n_threads);
+    const double piece = total / kBandsPerThread / n_threads;
     std::vector<Band> bands;
     for (int i = 0; i < n_levels; ++i) {
         const int n_rows = rows(levels[i]);
@@ -303,6 +303,9 @@ using facesearch::PNet;
 using facesearch::PNetWeights;
 using facesearch::Step;
 
+// The number of this library's interface; see kInterface.
+FS_PUBLIC int facesearch_interface() { return facesearch::kInterface; }
+
 // Name of the place-th best instruction set that this processor has; null beyond the last.
 FS_PUBLIC const char* facesearch_instructions(int place) {
     const auto found = facesearch::supported();
@@ -332,7 +335,7 @@ FS_PUBLIC int64_t facesearch_pnet_run(const PNet* net, const Photo* photos, cons
         double work = 0;
         for (const auto& band : bands) work += band.work * facesearch::kCellWork;
         return facesearch::propose(*net, photos, bands, threshold, work < facesearch::kThreadWorth ? 1 : n_threads, hits);
-    } catch (const std::bad_alloc&) {
+    } catch (const std::exception&) {
         return -1;
     }
 }
@@ -377,7 +380,7 @@ FS_PUBLIC int facesearch_judge_run(const Judge* judge, const Photo* photos, cons
                                     *desks[thread], out + first * (judge->steps.back().n_out - 1));
         });
         return 0;
-    } catch (const std::bad_alloc&) {
+    } catch (const std::exception&) {
         return -1;
     }
 }
@@ -396,7 +399,7 @@ FS_PUBLIC int64_t facesearch_suppress(const int64_t* keys, const float* boxes, c
             next = facesearch::suppress_group(boxes, scores, first, after, rule, ranked, next);
         }
         return next - kept;
-    } catch (const std::bad_alloc&) {
+    } catch (const std::exception&) {
         return -1;
     }
 }

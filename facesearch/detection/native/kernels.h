@@ -10,6 +10,9 @@
 
 namespace facesearch {
 
+// Raised with every change of what Python fills in or calls; native_library.py has the same number and takes no other library.
+constexpr int kInterface = 1;
+
 // RGB bytes; rows may lie further apart than 3 * width (a region of a larger photograph).
 struct Photo {
     const uint8_t* pixels;

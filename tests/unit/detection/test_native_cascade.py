@@ -18,13 +18,14 @@ from facesearch.core.image import Image
 from facesearch.detection import MtcnnDetector
 from facesearch.detection.boxes import Rule, suppress_within
 from facesearch.detection.engine_stages import EngineStages
-from facesearch.detection.native_library import LIBRARY, instruction_sets, load_library, suppress_natively
+from facesearch.detection.native_library import INTERFACE, LIBRARY, instruction_sets, load_library, suppress_natively
 from facesearch.detection.native_stages import NativeStages
 from facesearch.detection.networks import network_specs
 from facesearch.detection.pyramid import levels_of
 from facesearch.detection.sampling import AreaSampler, area_bins
 from facesearch.detection.weights import PNET_DIGEST, read_weights, weights_folder
 from facesearch.inference import create_engine
+from hatch_build import compiler
 
 SAME_SCORE = 1e-5
 SAME_CORRECTION = 1e-5
@@ -224,6 +225,36 @@ def test_a_damaged_library_leaves_the_work_to_the_engine_and_says_so(tmp_path, c
         assert load_library(path) is None
     assert len(caplog.records) == 1
     assert "does not load" in caplog.records[0].message
+
+
+@pytest.mark.skipif(compiler() is None, reason="there is no compiler")
+@pytest.mark.parametrize(("source", "told"), [("int facesearch_interface(void) { return 99; }", 99), ("int something;", 0)])
+def test_a_library_of_another_version_leaves_the_work_to_the_engine_and_says_so(tmp_path, caplog, source, told):
+    (tmp_path / "other.cpp").write_text(f'extern "C" {{ {source} }}', encoding="utf-8")
+    path = tmp_path / "cascade.so"
+    subprocess.run([*compiler(), "-shared", "-fPIC", str(tmp_path / "other.cpp"), "-o", str(path)], check=True)
+    with caplog.at_level(logging.WARNING):
+        assert load_library(path) is None
+    assert len(caplog.records) == 1
+    for part in (str(path), f"interface {told}, this one needs {INTERFACE}", "install facesearch again"):
+        assert part in caplog.records[0].message
+
+
+@needs_library
+def test_a_process_may_end_while_its_daemon_threads_detect():
+    code = (
+        "import threading, time\nimport numpy as np\nfrom facesearch.core.image import Image\n"
+        "from facesearch.detection import MtcnnDetector\nfrom facesearch.inference import create_engine\n"
+        "detector = MtcnnDetector(create_engine('openvino'), threads=2)\n"
+        "photo = Image(np.random.default_rng(0).integers(0, 256, (1500, 2000, 3), dtype=np.uint8), '')\n"
+        "detector.detect(photo)\n"
+        "def go_on():\n    while True:\n        detector.detect(photo)\n"
+        "for _ in range(3):\n    threading.Thread(target=go_on, daemon=True).start()\n"
+        "time.sleep(0.3)"
+    )
+    root = Path(__file__).resolve().parents[3]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=root, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @needs_library
