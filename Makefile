@@ -22,7 +22,7 @@ help:  ## list the goals
 
 venv: $(STAMP)  ## make .venv with facesearch and everything its tests need
 
-$(STAMP): pyproject.toml hatch_build.py $(wildcard facesearch/detection/native/*.cpp facesearch/detection/native/*.h)
+$(STAMP): pyproject.toml hatch_build.py $(wildcard facesearch/*/native/*.cpp facesearch/*/native/*.h)
 	@command -v "$(BASE)" >/dev/null || { \
 	  echo "make: no '$(BASE)' found; install Python 3.11 or newer, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@"$(BASE)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -77,5 +77,5 @@ bench-peers-env: $(STAMP)  ## the peers' own environment in .bench/peers (many m
 
 clean:  ## delete what these goals made (the environment, caches, the demo's output)
 	rm -rf "$(VENV)" demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .bench
-	rm -f facesearch/detection/native/cascade.so
+	rm -f facesearch/*/native/*.so
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.made_people import BINS, People, Spread, made_histograms
-from benchmarks.million_gallery import EMBEDDER, Made, build_faiss, build_ours, truth_of
+from benchmarks.million_gallery import EACH, EMBEDDER, Made, build_faiss, build_ours, truth_of
 from benchmarks.million_search import K, Searched, searched, wider_table
 from benchmarks.side_by_side import OURS, PEERS, Results, Worker, WorkerError, package_versions
 
@@ -172,12 +172,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=9)
     parser.add_argument("--m", type=int, default=shipped.m)
     parser.add_argument("--ef-construction", type=int, default=shipped.ef_construction)
-    parser.add_argument("--ef", type=int, default=shipped.ef)
+    parser.add_argument("--ef", type=int, help="beam width (default: the one shipped for the size)")
     parser.add_argument("--only-build", action="store_true", help="make the gallery and its graphs, measure nothing")
     parser.add_argument("--without-faiss", action="store_true")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     made = Made(given.people, given.seed, given.m, given.ef_construction)
+    ef = given.ef or shipped.ef_for(EACH * given.people)
     results = Results("million")
     built_s = build_ours(made)
     faiss_s = None if given.without_faiss or not PEERS.exists() else build_faiss(made, PEERS)
@@ -193,12 +194,12 @@ def main() -> None:
     truth = truth_of(made, probes)
     graph, rows = (str(next(made.snapshot.glob(f"{part}-*"))) for part in ("graph", "rows"))
     workers = {
-        "ours": Worker(SEARCHES, "ours", OURS, folder=str(made.snapshot), ef=given.ef),
-        "bare hnswlib": Worker(SEARCHES, "bare", OURS, path=graph, rows_path=rows, ef=given.ef),
+        "ours": Worker(SEARCHES, "ours", OURS, folder=str(made.snapshot), ef=ef),
+        "bare hnswlib": Worker(SEARCHES, "bare", OURS, path=graph, rows_path=rows, ef=ef),
     }
     if faiss_s is not None:
         try:
-            workers["faiss HNSW"] = Worker(SEARCHES, "peer", PEERS, path=str(made.faiss_path), ef=given.ef)
+            workers["faiss HNSW"] = Worker(SEARCHES, "peer", PEERS, path=str(made.faiss_path), ef=ef)
         except WorkerError as exc:
             results.tables.append(f"faiss HNSW could not be measured: {str(exc).splitlines()[-1]}")
     try:
@@ -207,7 +208,7 @@ def main() -> None:
     finally:
         for worker in workers.values():
             worker.close()
-    report_searches(results, made, found, truth, given.ef)
+    report_searches(results, made, found, truth, ef)
     with Worker(SEARCHES, "exact", OURS, path=str(made.folder / "vectors.npy")) as worker:
         worker.hold(probes[:N_EXACT])
         worker.run()

@@ -70,7 +70,7 @@ class Graph:
                 index.init_index(
                     max_elements=max(capacity, 1), M=options.m, ef_construction=options.ef_construction, random_seed=SEED
                 )
-        return cls(index, ef=options.ef, threads=options.threads)
+        return cls(index, ef=options.ef_for(capacity), threads=options.threads)
 
     @classmethod
     def load(cls, path: Path, dim: int, n_rows: int, options: IndexOptions) -> Graph:
@@ -87,7 +87,7 @@ class Graph:
             raise GalleryFormatError(f"hnswlib cannot read {path.name}: {exc}", path=str(path)) from exc
         if index.element_count != n_rows:
             raise GalleryFormatError(f"{path.name} holds {index.element_count} vectors, the manifest says {n_rows}", path=str(path))
-        return cls(index, ef=options.ef, threads=options.threads)
+        return cls(index, ef=options.ef_for(n_rows), threads=options.threads)
 
     @property
     def ef(self) -> int:
@@ -103,6 +103,11 @@ class Graph:
     def ef_construction(self) -> int:
         """Beam width while building, as built."""
         return int(self._index.ef_construction)
+
+    def widen(self, ef: int) -> None:
+        """Search with a beam of this width from now on."""
+        if ef != self.ef:
+            self._index.set_ef(ef)
 
     def __len__(self) -> int:
         """Return the number of nodes, marked ones included."""

@@ -5,9 +5,11 @@ It never answers with less than there is: where hnswlib finds too few (its known
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Collection as Ids
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from facesearch.gallery.exact import checked_k
 from facesearch.gallery.graph import Graph
 from facesearch.gallery.locks import ReadWriteLock
 from facesearch.gallery.options import IndexOptions
+from facesearch.gallery.shortcut import Shortcut
 from facesearch.gallery.snapshot import GraphFile, Snapshot, write_snapshot
 from facesearch.gallery.table import Rows, TemplateTable
 
@@ -58,6 +61,7 @@ class HnswIndex:
         self._options = options or IndexOptions()
         self._table = TemplateTable(embedder_id, dim)
         self._graph = Graph.empty(dim, 1, self._options)
+        self._shortcut: Shortcut | None = None
         self._churn = 0
         self._unpurged: set[int] = set()  # freed rows whose vectors hnswlib still holds
         self._revision = 0
@@ -75,7 +79,11 @@ class HnswIndex:
         index._table = snapshot.table()
         if snapshot.graph is None or snapshot.graph.path is None:
             raise GalleryFormatError(f"a snapshot of kind {snapshot.kind} has no graph to load")
-        index._graph = Graph.load(snapshot.graph.path, snapshot.dim, index._table.n_rows, options)
+        path, owners = snapshot.graph.path, index._table.columns[1]
+        with ThreadPoolExecutor(max_workers=1) as pool:  # both read the file, one of them without Python's lock
+            shortcut = pool.submit(Shortcut.of_file, path, snapshot.dim, owners, options.compiled_from)
+            index._graph = Graph.load(path, snapshot.dim, index._table.n_rows, options)
+            index._shortcut = shortcut.result()
         index._churn = snapshot.graph.churn
         index._unpurged = set(index._table.free_rows)
         index._revision = snapshot.revision
@@ -174,7 +182,8 @@ class HnswIndex:
         with self._lock.reading:
             if among is not None:
                 return self._search_among(probe.vector, k, among)
-            return self._widen(probe.vector, k, 4 * k + 8)
+            found = self._by_shortcut(probe.vector[None], k)
+            return found[0] if found and len(found[0]) == k else self._widen(probe.vector, k, 4 * k + 8)
 
     def search_many(
         self, probes: Sequence[Template], k: int, *, among: Ids[int] | None = None
@@ -189,15 +198,16 @@ class HnswIndex:
             if among is not None:
                 return self._search_many_among([probe.vector for probe in probes], k, among)
             wanted = 4 * k + 8
-            near = (
-                self._graph.nearest_many(np.stack([probe.vector for probe in probes]), wanted) if self._is_worth(wanted) else None
-            )
-            if near is None:
-                return tuple(self._widen(probe.vector, k, wanted) for probe in probes)
-            found = (
-                self._table.best_near(probe.vector, rows, distances, k)
-                for probe, rows, distances in zip(probes, *near, strict=True)
-            )
+            vectors = np.stack([probe.vector for probe in probes])
+            found: Iterable[tuple[Neighbour, ...]] | None = self._by_shortcut(vectors, k)
+            if found is None:
+                near = self._graph.nearest_many(vectors, wanted) if self._is_worth(wanted) else None
+                if near is None:
+                    return tuple(self._widen(probe.vector, k, wanted) for probe in probes)
+                found = (
+                    self._table.best_near(probe.vector, rows, distances, k)
+                    for probe, rows, distances in zip(probes, *near, strict=True)
+                )
             return tuple(
                 line if len(line) == k else self._widen(probe.vector, k, 4 * wanted)
                 for probe, line in zip(probes, found, strict=True)
@@ -227,9 +237,12 @@ class HnswIndex:
         """Forget removed templates for good.
 
         hnswlib keeps what it removes. A few copies are overwritten in place by random directions, many are left behind by a
-        rebuild; searches go on in both cases.
+        rebuild; searches go on in both cases, by hnswlib alone until the next ``save``.
         """
         with self._changes:
+            if self._unpurged:
+                with self._lock.writing:
+                    self._shortcut = None
             if len(self._unpurged) * OVERWRITE_COST > self._table.n_rows:
                 self._rebuild()
             rows = np.fromiter(sorted(self._unpurged), np.int64, len(self._unpurged))
@@ -255,7 +268,15 @@ class HnswIndex:
             ids, owners, vectors = self._table.columns
             graph = GraphFile(self._graph.m, self._graph.ef_construction, self._graph.ef, self._churn)
             snapshot = Snapshot(self.kind, self.embedder_id, self._revision, np.stack([ids, owners]), vectors, graph)
-            write_snapshot(folder, snapshot, self._graph.save)
+            prepared: list[Shortcut | None] = []
+
+            def write_graph(path: Path) -> None:
+                self._graph.save(path)
+                prepared.append(Shortcut.of_file(path, self.dim, owners, self._options.compiled_from))
+
+            write_snapshot(folder, snapshot, write_graph)
+            # Nothing changes while ``_changes`` is held, and a search has taken either the old one or the new one.
+            self._shortcut = prepared[-1]
 
     def _add_part(self, part: TemplateBatch) -> None:
         with self._lock.writing:
@@ -264,8 +285,17 @@ class HnswIndex:
             vectors = self._table.columns[2]
             self._graph.replace(changed, vectors[changed])
             self._graph.add(fresh, vectors[fresh])
+            self._graph.widen(self._options.ef_for(len(self._table)))
+            self._note(fresh, changed)
             self._churn += len(changed)
             self._unpurged.difference_update(changed.tolist())
+
+    def _note(self, *rows: Rows) -> None:
+        """Tell the shortcut which rows it does not know any more."""
+        if self._shortcut is not None:
+            self._shortcut.change(np.concatenate(rows))
+            if self._shortcut.is_worn:
+                self._shortcut = None
 
     def _rebuild_if_worn(self) -> None:
         if self.churn > MAX_CHURN:
@@ -278,12 +308,26 @@ class HnswIndex:
         rows = _shuffled(table.n_rows)
         graph.add(rows, table.columns[2][rows])
         with self._lock.writing:
+            graph.widen(self._options.ef_for(len(table)))
             self._table, self._graph, self._churn, self._unpurged = table, graph, 0, set()
+            self._shortcut = None
 
     def _reset(self) -> None:
         self._table = TemplateTable(self.embedder_id, self.dim)
         self._graph = Graph.empty(self.dim, 1, self._options)
+        self._shortcut = None
         self._churn, self._unpurged = 0, set()
+
+    def _by_shortcut(self, probes: Vectors, k: int) -> list[tuple[Neighbour, ...]] | None:
+        """Return the answers of the compiled search, ``None`` where it cannot be used."""
+        shortcut = self._shortcut
+        if shortcut is None or not self._is_worth(4 * k + 8):
+            return None
+        n_threads = 1 if len(probes) == 1 else self._options.threads or os.cpu_count() or 1
+        vectors = self._table.columns[2]
+        ef = self._options.ef_for(len(self._table))
+        near = shortcut.candidates(probes, vectors, k, ef=ef, n_threads=n_threads)
+        return [self._table.best(probe, rows, k) for probe, rows in zip(probes, near, strict=True)]
 
     def _is_worth(self, wanted: int) -> bool:
         """Whether asking the graph for so many templates is quicker than scanning them all."""

@@ -86,9 +86,18 @@ def test_the_wheel_carries_what_it_needs_and_nothing_else(wheel: Path) -> None:
     assert len(code) > 50
     assert steps
     models = {
-        f"facesearch/models/{name}" for name in ("mobilenet-128.safetensors", "mobilenet-128.json", "mobilenet-128.md", "NOTICE")
+        f"facesearch/models/{name}"
+        for name in (
+            "mobilenet-128.safetensors",
+            "mobilenet-128.int8.safetensors",
+            "mobilenet-128.json",
+            "mobilenet-128.md",
+            "NOTICE",
+        )
     }
-    library = {"facesearch/detection/native/cascade.so"}
+    models |= {f"facesearch/models/recipes/{path.name}" for path in (ROOT / "facesearch" / "models" / "recipes").glob("*.json")}
+    assert "facesearch/models/recipes/sface.json" in models
+    library = {"facesearch/detection/native/cascade.so", "facesearch/gallery/native/beam.so"}
     assert wheel.name.endswith(f"-py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}.whl")
     needed = code | steps | models | library | {"facesearch/py.typed", "facesearch/_migrations/env.py"}
     assert needed <= names, sorted(needed - names)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import hatch_build
-from hatch_build import CustomBuildHook, commands
+from hatch_build import LIBRARIES, CustomBuildHook, commands
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -48,14 +48,15 @@ def test_a_compiler_that_fails_is_quoted(tmp_path, monkeypatch):
     assert "it is out of order" in listener.warnings[0]
 
 
+@pytest.mark.parametrize("library", LIBRARIES, ids=lambda library: library.path.stem)
 @pytest.mark.parametrize(("machine", "n_sets"), [("x86_64", 3), ("AMD64", 3), ("aarch64", 1), ("riscv64", 1)])
-def test_what_is_built_here_runs_elsewhere(monkeypatch, machine, n_sets):
+def test_what_is_built_here_runs_elsewhere(monkeypatch, machine, n_sets, library):
     monkeypatch.setattr(hatch_build.platform, "machine", lambda: machine)
-    calls, link = commands(["c++"], ROOT, Path("out"))
+    calls, link = commands(library, ["c++"], ROOT, Path("out"))
     assert len(calls) == n_sets + 1
     flags = {flag for call in [*calls, link] for flag in call}
     assert not [flag for flag in flags if flag.startswith(("-march", "-mtune"))]
     # Only code that is chosen at run time may need more than every processor has.
     special = [call for call in calls if any(flag.startswith("-m") for flag in call)]
     assert len(special) == n_sets - 1
-    assert all("-DFS_NAME=" in " ".join(call) and "cascade.cpp" not in " ".join(call) for call in special)
+    assert all("-DFS_NAME=" in " ".join(call) and library.main not in " ".join(call) for call in special)
