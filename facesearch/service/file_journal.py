@@ -22,10 +22,10 @@ MAX_DETAIL_CHARS = 500
 """Longest detail of a message that is kept."""
 
 _BUSY_S = 5.0
-_FORM = 1
+_FORM = 2
 _TABLE = """CREATE TABLE IF NOT EXISTS files (
     key BLOB PRIMARY KEY, n_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-    code TEXT NOT NULL, detail TEXT NOT NULL, reference INTEGER
+    code TEXT NOT NULL, detail TEXT NOT NULL, reference INTEGER, mark INTEGER
 ) WITHOUT ROWID"""
 
 _log = logging.getLogger("facesearch")
@@ -39,11 +39,14 @@ class JournalEntry:
         code: The outcome's status.
         detail: The message without the file's name and without labels; empty where there is none.
         reference: The template the outcome depends on, or for a mismatch the identity; None where it depends on the file alone.
+        mark: What the template is known again by, since a database restored from a backup gives its number to another one; None
+            where there is none.
     """
 
     code: str
     detail: str = ""
     reference: int | None = None
+    mark: int | None = None
 
 
 class FileJournal:
@@ -82,7 +85,7 @@ class FileJournal:
         places = ",".join("?" * len(keys))
         try:
             rows = connection.execute(
-                f"SELECT key, n_bytes, mtime_ns, code, detail, reference FROM files WHERE key IN ({places})",  # noqa: S608 - question marks
+                f"SELECT key, n_bytes, mtime_ns, code, detail, reference, mark FROM files WHERE key IN ({places})",  # noqa: S608 - question marks
                 keys,
             ).fetchall()
         except sqlite3.Error as exc:
@@ -101,7 +104,7 @@ class FileJournal:
         rows = [
             (
                 *(self._key(scope, stamp), stamp.n_bytes, stamp.mtime_ns),
-                *(one.code, one.detail[:MAX_DETAIL_CHARS], one.reference),
+                *(one.code, one.detail[:MAX_DETAIL_CHARS], one.reference, one.mark),
             )
             for stamp, one in entries
         ]
@@ -110,7 +113,7 @@ class FileJournal:
             return
         try:
             with connection:
-                connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
+                connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
         except sqlite3.Error as exc:
             self._give_up(exc)
 

@@ -6,10 +6,12 @@ the file new again. It enrolls nothing: see ``enroll_folder``.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from facesearch.core.arrays import Vectors
 from facesearch.core.errors import (
     DuplicateTemplateError,
     FaceSearchError,
@@ -20,6 +22,7 @@ from facesearch.core.errors import (
 )
 from facesearch.core.identity import Collection, checked_label
 from facesearch.core.protocols import IdentityStore, StoreReader
+from facesearch.core.template import TemplateBatch
 from facesearch.service.enroll import Enrollment, EnrollmentChecks
 from facesearch.service.enroll_decisions import same_face_message
 from facesearch.service.file_journal import FileJournal, JournalEntry
@@ -121,14 +124,21 @@ class KnownRun:
         people = {person.label: person.identity_id for person in done}
         mismatched = (one.label for _, one, _ in learned if one.status == IdentityMismatchError.code)
         unlike = {checked_label(label) for label in mismatched}.difference(people)
-        if collection is None or unlike:
+        marks = {
+            result.template.template_id: _mark(result.template.template.vector)
+            for _, _, result in learned
+            if isinstance(result, Enrollment)
+        }
+        copies = {key for _, _, result in learned if (key := _copied(result)) is not None}.difference(marks)
+        if collection is None or unlike or copies:
             with self._known.store.reading() as reader:
                 collection = next((one for one in reader.collections() if one.name == self._collection), None)
                 if collection is None:
                     return
                 found = reader.identities_by_label(collection.name, unlike)
                 people.update((label, person.identity_id) for label, person in found.items())
-        entries = [(stamp, _entry(outcome, result, people)) for stamp, outcome, result in learned]
+                marks.update(_marks(reader.template_batch(copies, self._known.embedder_id)))
+        entries = [(stamp, _entry(outcome, result, people, marks)) for stamp, outcome, result in learned]
         self._journal.add(f"{collection.uid}|{self._scope}", [(stamp, entry) for stamp, entry in entries if entry is not None])
 
     def _still_true(
@@ -137,6 +147,7 @@ class KnownRun:
         stored = [entry.reference for _, entry in known if entry is not None and entry.code == ENROLLED]
         templates = reader.template_batch((key for key in stored if key is not None), embedder_id)
         owners = dict(zip(templates.template_ids.tolist(), templates.identity_ids.tolist(), strict=True))
+        marks = _marks(templates)
         names = reader.identities_by_id(owners.values())
         unlike = {file.label for file, entry in known if entry is not None and entry.code == IdentityMismatchError.code}
         people = {label: one.identity_id for label, one in reader.identities_by_label(self._collection, unlike).items()}
@@ -145,7 +156,7 @@ class KnownRun:
             outcome = None
             if entry is not None and entry.code == ENROLLED:
                 owner = names.get(owners.get(entry.reference, 0)) if entry.reference is not None else None
-                if owner is not None:
+                if owner is not None and entry.mark == marks.get(entry.reference or 0):
                     message = same_face_message(str(file.path), owner.label, entry.reference)
                     outcome = FileOutcome(file.path, file.label, DuplicateTemplateError.code, message, is_known=True)
             elif entry is not None and self._is_usable(entry.code):
@@ -157,13 +168,31 @@ class KnownRun:
         return outcomes
 
 
-def _entry(outcome: FileOutcome, result: Enrollment | FaceSearchError | None, identity_ids: dict[str, int]) -> JournalEntry | None:
+def _mark(vector: Vectors) -> int:
+    """Return what a template is known again by: two bytes, enough to tell two apart, and nothing to recognise anybody by."""
+    return zlib.crc32(vector.astype("<f4").tobytes()) & 0xFFFF
+
+
+def _marks(templates: TemplateBatch) -> dict[int, int]:
+    return {key: _mark(vector) for key, vector in zip(templates.template_ids.tolist(), templates.vectors, strict=True)}
+
+
+def _copied(result: Enrollment | FaceSearchError | None) -> int | None:
+    """Return the template that a file's face is a copy of, None where it is none."""
+    template_id = result.context.get("template_id") if isinstance(result, DuplicateTemplateError) else None
+    return template_id if isinstance(template_id, int) else None
+
+
+def _entry(
+    outcome: FileOutcome, result: Enrollment | FaceSearchError | None, identity_ids: dict[str, int], marks: dict[int, int]
+) -> JournalEntry | None:
     """Return what is remembered of a file, or None where it is to be looked at again."""
     if isinstance(result, Enrollment):
-        return JournalEntry(ENROLLED, reference=result.template.template_id)
-    if isinstance(result, DuplicateTemplateError):
-        template_id = result.context.get("template_id")
-        return JournalEntry(ENROLLED, reference=template_id) if isinstance(template_id, int) else None
+        template_id = result.template.template_id
+        return JournalEntry(ENROLLED, reference=template_id, mark=marks[template_id])
+    copied = _copied(result)
+    if copied is not None:
+        return JournalEntry(ENROLLED, reference=copied, mark=marks[copied]) if copied in marks else None
     if outcome.status == IdentityMismatchError.code:
         # The message names the person: what is kept names nobody.
         identity_id = identity_ids.get(checked_label(outcome.label))

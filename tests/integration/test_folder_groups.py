@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -227,6 +230,35 @@ def test_a_collection_made_anew_knows_nothing(small):
         ("identity_mismatch", False),
         ("duplicate_template", False),
     ]
+
+
+def test_a_database_restored_from_a_backup_is_believed_more_than_the_journal(small):
+    world, root = small
+    gallery_db = world.folder / "gallery.db"
+    (root / "Bob").mkdir()
+    for name in ("5", "6"):
+        (root / "Bob" / f"{name}.jpg").write_bytes(name.encode())
+    world.networks.portrait(str(root / "Bob" / "5.jpg"), 2)
+    world.networks.photos[str(root / "Bob" / "6.jpg")] = world.networks.photos[str(root / "Bob" / "5.jpg")]
+    before = [("duplicate_template", True), ("no_face", True), ("identity_mismatch", True), ("duplicate_template", True)]
+    with closing(sqlite3.connect(":memory:")) as saved:
+        with closing(sqlite3.connect(gallery_db)) as database:
+            database.backup(saved)
+        assert run(world, root) == [*before, ("enrolled", False), ("duplicate_template", False)]
+        number = world.faces.show("Bob").templates[0].template_id
+        world.close()
+        with closing(sqlite3.connect(gallery_db)) as database:
+            saved.backup(database)
+    shutil.rmtree(world.folder / "index", ignore_errors=True)
+    restored = World(world.folder, networks=world.networks)
+    try:
+        restored.networks.portrait("cy", 3)
+        assert restored.faces.enroll("cy", "Cy").template.template_id == number
+        assert run(restored, root) == [*before, ("enrolled", False), ("duplicate_template", False)]
+        assert run(restored, root) == [*before, ("duplicate_template", True), ("duplicate_template", True)]
+        assert {person.label for person in restored.faces.list()} == {"Ada", "Bob", "Cy"}
+    finally:
+        restored.close()
 
 
 def test_failures_are_retried_when_asked(small):
