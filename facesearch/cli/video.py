@@ -217,8 +217,7 @@ def _summary(video: Video) -> str:
 def _write_indexed(indexed: IndexedVideo) -> None:
     write_line(_summary(indexed.video))
     _write_tracks(indexed.tracks)
-    n_known = sum(one.track.identity_id is not None for one in indexed.tracks)
-    write_line(f"{n_known} of {_counted(len(indexed.tracks), 'track')} recognised; {indexed.speed:.1f} × real time")
+    write_line(f"{indexed.n_recognised} of {_counted(len(indexed.tracks), 'track')} recognised; {indexed.speed:.1f} × real time")
     if indexed.enrolled:
         write_line(f"enrolled: {', '.join(printable(label) for label in indexed.enrolled)}")
     if indexed.n_not_enrolled:

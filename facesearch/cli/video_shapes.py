@@ -71,7 +71,7 @@ def indexed_shape(indexed: IndexedVideo) -> Shape:
         "decided_at": None if point is None else {**operating_point_shape(point), "is_supported": point.is_supported},
         "fpir": indexed.fpir,
         "n_templates": indexed.n_templates,
-        "n_recognised": sum(one.track.identity_id is not None for one in indexed.tracks),
+        "n_recognised": indexed.n_recognised,
         "enrolled": list(indexed.enrolled),
         "n_not_enrolled": indexed.n_not_enrolled,
         "n_unaligned": indexed.n_unaligned,

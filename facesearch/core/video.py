@@ -5,6 +5,7 @@ It reads no file and follows no face: see ``facesearch.imaging.video`` and ``fac
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,8 +20,7 @@ from facesearch.core.image import Image
 from facesearch.core.template import Template
 
 DEFAULT_SAMPLE_RATE = 5.0
-"""Frames looked at a second of video: a face that crosses the picture in a second is seen five times, each box overlapping the next
-for most movements, at a fifth of the work of 25 frames a second."""
+"""Frames looked at a second of video: a face that crosses the picture in a second is seen five times, its boxes overlapping."""
 
 MAX_SAMPLE_RATE = 1000.0
 
@@ -97,6 +97,11 @@ class VideoFrame:
 
     time_s: float
     image: Image
+
+
+def frame_digest(video_digest: str, time_s: float) -> str:
+    """Return the digest of a video's frame, made of the file's and the time: hashing its pixels would take as long as decoding."""
+    return hashlib.sha256(f"{video_digest}@{round(time_s * 1e6)}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +260,7 @@ class VideoFindings:
         fpir: Share of such searches, for people who are not in the video, that may find somebody; None where an FMR was asked for.
         threshold: Score that a track had to reach: the operating point's, or a stricter one where feedback asks for it.
         n_tracks: Tracks compared.
-        best_score: The highest score of any track; None where the video has none.
+        best_score: The highest score of a track that feedback does not rule out; None where there is none.
     """
 
     video: Video
@@ -328,6 +333,10 @@ class VideosReader(Protocol):
         Raises:
             TemplateFormatError: A stored vector is damaged.
         """
+        ...
+
+    def n_tracks_of(self, identity_id: int) -> int:
+        """Return how many tracks were decided to be a person."""
         ...
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from facesearch.core.arrays import Pixels
 from facesearch.core.errors import VideoDecodeError
 from facesearch.core.image import Image
-from facesearch.core.video import VideoFrame, VideoInfo, VideoReading, checked_sample_rate
+from facesearch.core.video import VideoFrame, VideoInfo, VideoReading, checked_sample_rate, frame_digest
 from facesearch.imaging.sources import DecodeLimits
 
 DECODE_THREADS = 1
@@ -172,9 +172,8 @@ class VideoFile:
             raise VideoDecodeError(f"{self._info.source}: the frame at {time_s:.3f} s cannot be decoded", source=self._info.source)
         pixels: Pixels = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
         pixels.setflags(write=False)
-        # Hashing every frame's pixels would take as long as decoding it.
-        digest = hashlib.sha256(f"{self._info.digest}@{round(time_s * 1e6)}".encode()).hexdigest()
-        return VideoFrame(time_s, Image(pixels, digest, f"{self._info.source}@{time_s:.3f}s"))
+        origin = f"{self._info.source}@{time_s:.3f}s"
+        return VideoFrame(time_s, Image(pixels, frame_digest(self._info.digest, time_s), origin))
 
 
 def video_digest(path: str | os.PathLike[str]) -> str:

@@ -39,9 +39,13 @@ class Objections:
 
     def rejected(self, face: FoundFace) -> frozenset[int]:
         """Return the ids of the people whom this face was said not to be; what was said last counts."""
+        return self.rejected_at(face.image.digest, face.detection.box, face.template)
+
+    def rejected_at(self, image_digest: str, box: Box, template: Template) -> frozenset[int]:
+        """Return ``rejected`` of a face that is no photograph's: a place in a picture of this digest, and its template."""
         last: dict[int, FeedbackKind] = {}
         for one in self.said:
-            if is_same_face(one.said, face):
+            if _is_about(one.said, image_digest, box, template):
                 last[one.said.identity_id] = one.said.kind
         return frozenset(person for person, kind in last.items() if kind is FeedbackKind.NOT_THIS_PERSON)
 
@@ -63,11 +67,6 @@ class Objections:
         return max(floors, default=None)
 
 
-def is_same_face(said: NewFeedback, face: FoundFace) -> bool:
-    """Return whether feedback was about this face: the same place of the same photograph, or a near-identical template."""
-    return _is_about(said, face.image.digest, face.detection.box, face.template)
-
-
 def said_of(enrolled: Sequence[EnrolledTemplate], said: Iterable[Feedback]) -> tuple[Feedback, ...]:
     """Return the feedback that is about one of these enrolled faces, whomever it names."""
     faces = [(one.provenance.image_digest, one.provenance.detection.box, one.template) for one in enrolled]
@@ -75,6 +74,7 @@ def said_of(enrolled: Sequence[EnrolledTemplate], said: Iterable[Feedback]) -> t
 
 
 def _is_about(said: NewFeedback, image_digest: str, box: Box, template: Template) -> bool:
+    """Return whether feedback was about this face: the same place of the same photograph, or a near-identical template."""
     if said.image_digest == image_digest:
         return box_iou(said.box, box) >= SAME_FACE_IOU
     is_comparable = said.template.embedder_id == template.embedder_id

@@ -95,6 +95,7 @@ class IndexedVideo:
         operating_point: What that was decided at; None where no face was found.
         fpir: The rate asked for; None where an FMR was asked for or no face was found.
         n_templates: Templates searched.
+        n_recognised: Tracks of people who were enrolled before; those enrolled as unknown by this run are not among them.
         enrolled: Labels made for unknown people, in the order of their appearance.
         n_not_enrolled: Unknown tracks too short or too poor to be enrolled; 0 where none was to be.
         n_unaligned: Faces in frames left out because their landmarks cannot be aligned.
@@ -106,6 +107,7 @@ class IndexedVideo:
     operating_point: OperatingPoint | None
     fpir: float | None
     n_templates: int
+    n_recognised: int
     enrolled: tuple[str, ...]
     n_not_enrolled: int
     n_unaligned: int
@@ -206,6 +208,7 @@ class IndexVideo:
             operating_point=decided[0].operating_point if decided else None,
             fpir=decided[0].fpir if decided else None,
             n_templates=decided[0].n_templates if decided else 0,
+            n_recognised=sum(person is not None for person in known),
             enrolled=result.labels,
             n_not_enrolled=result.n_left,
             n_unaligned=n_unaligned,

@@ -16,7 +16,7 @@ from facesearch.core.identity import EnrolledTemplate, Identity, checked_label
 from facesearch.core.protocols import IdentityStore, StoreReader
 from facesearch.core.records import PointKind, SavedPoint
 from facesearch.core.template import require_same_embedder
-from facesearch.core.video import Video, VideoFindings, VideoTrack, sightings
+from facesearch.core.video import NewTrack, Video, VideoFindings, VideoTrack, frame_digest, sightings
 from facesearch.service.feedback import Objections, objections
 from facesearch.service.gallery import collection_or_none
 from facesearch.service.identify import Identify
@@ -56,6 +56,11 @@ class _Person:
     @property
     def floor(self) -> float | None:
         return self.said.floor(self.identity.identity_id)
+
+    def is_rejected(self, video_digest: str, track: NewTrack) -> bool:
+        """Whether somebody said of the track's face, in its best frame or one of that template, that it is not this person's."""
+        digest = frame_digest(video_digest, track.best_s)
+        return self.identity.identity_id in self.said.rejected_at(digest, track.detection.box, track.template)
 
 
 class VideoSearch:
@@ -167,14 +172,13 @@ class VideoSearch:
             UnknownIdentityError: The label is not enrolled.
         """
         with self._store.reading() as reader:
-            wanted = reader.identity(collection, checked_label(label)).identity_id
-            tracks = (one for video in reader.videos(collection) for one in reader.video_tracks(video.video_id))
-            return sum(one.track.identity_id == wanted for one in tracks)
+            return reader.n_tracks_of(reader.identity(collection, checked_label(label)).identity_id)
 
     def forget(self, label: str, *, collection: str) -> int:
         """Delete the tracks of a person from every video: those decided to be the person, and those found now. Return how many.
 
-        Tracks of other embedders are compared with nothing; of them only those decided to be the person go.
+        Found is what a search of the track's video alone finds at the rate of the settings, whatever feedback says: too many rather
+        than too few go. Tracks of other embedders are compared with nothing; of them only those decided to be the person go.
 
         Raises:
             UnknownIdentityError: The label is not enrolled.
@@ -183,11 +187,13 @@ class VideoSearch:
             identity = writer.identity(collection, checked_label(label))
             own = [one for one in writer.templates_of(identity.identity_id) if one.template.embedder_id == self._embedder_id]
             person = _Person(identity, tuple(own), Objections())
-            tracks = [track for video in writer.videos(collection) for track in writer.video_tracks(video.video_id)]
-            comparable = [one for one in tracks if own and one.track.template.embedder_id == self._embedder_id]
-            point, _ = self._point(VideoSearchOptions(), len(comparable) * self._fusion.n_comparisons([len(own)]))
-            gone = {one.track_id for one in tracks if one.track.identity_id == identity.identity_id}
-            gone |= {one.track_id for one in comparable if self._score(person, one) >= point.threshold}
+            gone: set[int] = set()
+            for video in writer.videos(collection):
+                tracks = writer.video_tracks(video.video_id)
+                gone |= {one.track_id for one in tracks if one.track.identity_id == identity.identity_id}
+                if own and tracks and video.about.embedder_id == self._embedder_id:
+                    point, _ = self._point(VideoSearchOptions(), len(tracks) * self._fusion.n_comparisons([len(own)]))
+                    gone |= {one.track_id for one in tracks if self._score(person, one) >= point.threshold}
             writer.remove_tracks(gone)
         return len(gone)
 
@@ -196,7 +202,8 @@ class VideoSearch:
     ) -> VideoFindings:
         point, asked, gap_s = decided
         threshold = stricter(point.threshold, person.floor)
-        scored = [(self._score(person, one), one) for one in tracks]
+        digest = video.about.info.digest
+        scored = [(self._score(person, one), one) for one in tracks if not person.is_rejected(digest, one.track)]
         return VideoFindings(
             video=video,
             label=person.identity.label,

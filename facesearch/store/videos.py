@@ -60,6 +60,11 @@ class VideosReader:
         statement = _tracks().where(VideoTrackRow.video_id == video_id).order_by(VideoTrackRow.start_s, VideoTrackRow.id)
         return tuple(_track(row) for row in self._session.rows(statement))
 
+    def n_tracks_of(self, identity_id: int) -> int:
+        """Return how many tracks were decided to be a person; damaged ones count."""
+        row = self._session.first(select(func.count()).where(VideoTrackRow.identity_id == identity_id))
+        return int(row[0]) if row is not None else 0
+
 
 class VideosWriter(VideosReader):
     """``facesearch.core.video.VideosWriter`` on one open writing transaction."""

@@ -118,6 +118,18 @@ def test_a_damaged_track_is_an_error(store, store_url, damage, error):
         reader.video_tracks(video.video_id)
 
 
+def test_tracks_of_a_person_are_counted_without_reading_them(store, store_url):
+    with store.writing() as writer:
+        ada, bob = (writer.add_identity("default", label).identity_id for label in ("Ada", "Bob"))
+        writer.add_video("default", VIDEO, [track(1, 0.0, ada), track(2, 1.0, ada), track(3, 2.0)])
+    engine = create_engine(parsed_url(store_url))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE video_tracks SET box = '[3, 2, 1]'"))
+    engine.dispose()
+    with store.reading() as reader:
+        assert [reader.n_tracks_of(one) for one in (ada, bob)] == [2, 0]
+
+
 def test_a_database_of_the_second_schema_is_raised_with_everybody_in_it(empty_url):
     schema.upgrade(empty_url)
     before = SqlStore(empty_url)

@@ -54,6 +54,15 @@ def test_it_compares_searches_and_enrolls_but_decides_nothing(
                 undecided()
 
 
+def test_people_are_removed_and_erased(people: FaceSearch, astronaut: np.ndarray, hopper: np.ndarray) -> None:
+    with people as faces:
+        faces.enroll(astronaut, "Eileen Collins", allow_duplicate=True)
+        faces.enroll(hopper, "Grace Hopper", allow_duplicate=True)
+        assert faces.remove("Eileen Collins", erase=True) == 1
+        assert faces.remove("Grace Hopper") == 1
+        assert faces.list() == ()
+
+
 def test_once_measured_it_decides(people: FaceSearch, astronaut: np.ndarray, tmp_path: Path) -> None:
     points = [{"fmr": rate, "threshold": threshold, "n_non_mated": 10**6} for rate, threshold in ((1e-2, 0.5), (1e-6, 0.9))]
     people.models.write_figures("mine", {"single": {"operating_points": points, "measured_on": "my people"}})

@@ -17,7 +17,9 @@ from facesearch.core.errors import (
     VideoIndexedError,
 )
 from facesearch.core.identity import Keep, NewFace, Provenance
+from facesearch.core.image import Image
 from facesearch.core.template import Template
+from facesearch.core.video import frame_digest
 from facesearch.service.facade_video import checked_video_name
 from tests.world import POINTS, FakeNetworks, World, face_at, person_vector
 
@@ -129,6 +131,32 @@ def test_feedback_that_asks_for_more_is_heeded(world, film):
     assert [one.n_faces for one in found.sightings] == [10, 5][: len(found.sightings)]
 
 
+def as_photograph(world, name: str, face, vector, digest: str | None = None) -> Image:
+    """Return a photograph of one face; under a digest of its own where one is given."""
+    made = world.networks.photos[world.networks.photo(name, (face, vector))]
+    image = Image(made.pixels, digest or made.digest, name)
+    world.networks.faces[image.digest] = world.networks.faces[made.digest]
+    return image
+
+
+@pytest.mark.parametrize("by", ["template", "frame"])
+def test_a_track_that_was_rejected_is_not_found_until_that_is_taken_back(world, by):
+    early = [shot((ADA, 0.8), photo=number) for number in range(10)]
+    late = [shot((ADA, 0.7), photo=number) for number in range(30, 35)]
+    indexed = world.faces.index_video(world.film("film.mp4", *early, *[[]] * 20, *late))
+    first = indexed.tracks[0].track
+    still = as_photograph(world, "still.png", first.detection, first.template.vector)
+    if by == "frame":
+        digest = frame_digest(indexed.video.about.info.digest, first.best_s)
+        still = as_photograph(world, "frame.png", first.detection, person_vector(ADA, 0.5, 40), digest)
+    world.faces.reject(still, "Ada")
+    (found,) = world.faces.find_in_video("Ada", gap_s=1.0)
+    assert spans(found.sightings) == [(6.0, 6.8)]
+    assert (found.n_tracks, found.best_score < first.score) == (2, True)
+    world.faces.confirm(still, "Ada")
+    assert spans(world.faces.find_in_video("Ada", gap_s=1.0)[0].sightings) == [(0.0, 1.8), (6.0, 6.8)]
+
+
 def test_unknown_people_are_enrolled_once_each(world):
     frames = [shot((BOB, 0.8), photo=number) for number in range(4)]
     gone, short = [[]] * 10, [shot((EVE, 0.9))] * 2
@@ -136,7 +164,7 @@ def test_unknown_people_are_enrolled_once_each(world):
     indexed = world.faces.index_video("a.mp4", enroll_unknown=True, keep=Keep.CROP)
     assert indexed.enrolled == ("unknown-1", "unknown-2")
     assert [one.label for one in indexed.tracks] == ["unknown-1", "unknown-1", None, "unknown-2"]
-    assert indexed.n_not_enrolled == 1
+    assert (indexed.n_not_enrolled, indexed.n_recognised) == (1, 0), "whom this run enrolled it did not recognise"
     person = world.faces.show("unknown-1")
     assert person.identity.tags == ("unknown",)
     assert len(person.templates) == 2
@@ -144,6 +172,7 @@ def test_unknown_people_are_enrolled_once_each(world):
     world.film("b.mp4", *frames, *gone, *[shot((9, 0.9), photo=n) for n in range(3)])
     later = world.faces.index_video("b.mp4", enroll_unknown=True)
     assert [one.label for one in later.tracks] == ["unknown-1", "unknown-3"]
+    assert later.n_recognised == 1
     world.faces.rename("unknown-1", "Bob")
     assert [one.label for one in world.faces.video_tracks("a.mp4")[1]][:2] == ["Bob", "Bob"]
 
@@ -212,6 +241,18 @@ def test_a_removed_person_is_unknown_in_videos_and_an_erased_one_is_gone_from_th
     assert left.track.interval.start_s == 5.0
     files = b"".join(path.read_bytes() for path in world.folder.glob("gallery.db*"))
     assert [one in files for one in kept] == [False, True, False]
+
+
+def test_erasing_takes_what_a_search_of_one_video_finds(world, film):
+    world.faces.index_video(film)
+    world.film("one.mp4", shot((EVE, 0.33)))
+    world.faces.index_video("one.mp4")
+    world.faces.enroll(world.networks.portrait("eve.jpg", EVE), "Eve")
+    assert [len(one.sightings) for one in world.faces.find_in_video("Eve", "one.mp4")] == [1]
+    assert [len(one.sightings) for one in world.faces.find_in_video("Eve")] == [0, 0], "more tracks, a stricter threshold"
+    world.faces.remove("Eve", erase=True)
+    assert world.faces.video_tracks("one.mp4")[1] == ()
+    assert len(world.faces.video_tracks(film)[1]) == 3
 
 
 def test_removing_a_video_leaves_its_people(world, film):
