@@ -15,9 +15,8 @@ import shutil
 import subprocess
 import sysconfig
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
@@ -29,9 +28,8 @@ Sets = dict[str, tuple[int, int, list[str]]]
 """Instruction sets by name: floats a vector, registers, and what tells the compiler."""
 
 
-@dataclass(frozen=True)
-class Library:
-    """A library of the package.
+class Library(NamedTuple):
+    """A library of the package. No dataclass: hatchling runs this file without registering it as a module.
 
     Attributes:
         folder: Where its sources are and the library goes.
@@ -43,7 +41,7 @@ class Library:
     folder: Path
     kernel: str
     main: str
-    x86: Sets = field(default_factory=dict)
+    x86: Sets
 
     @property
     def path(self) -> Path:
