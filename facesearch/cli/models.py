@@ -13,6 +13,7 @@ import typer
 from facesearch.cli import options
 from facesearch.cli.output import confirm, printable, progress, write_json, write_line, write_note, write_table
 from facesearch.cli.session import session_of
+from facesearch.core.errors import CheckpointFormatError
 
 if TYPE_CHECKING:
     from facesearch.embedding.card import EmbedderCard
@@ -220,10 +221,13 @@ def verify(
 def remove(context: typer.Context, name: Name, yes: options.Yes = False) -> None:
     """Take an added model away; templates made with it stay in the databases, but cannot be compared any more."""
     library = _library(context)
-    found = library.card(name)
-    confirm(f"Remove {found.embedder_id()} and what was measured of it?", yes=yes)
+    try:
+        told = library.card(name).embedder_id()
+    except CheckpointFormatError:
+        told = name  # a damaged card is a reason to remove a model
+    confirm(f"Remove {told} and what was measured of it?", yes=yes)
     library.remove(name)
-    write_line(f"removed {found.embedder_id()}")
+    write_line(f"removed {printable(told)}")
 
 
 def _library(context: typer.Context) -> ModelLibrary:

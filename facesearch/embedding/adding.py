@@ -149,7 +149,9 @@ def card_of(stage: Staged, name: str | None, said: Description, *, recipe: str |
     followed = _recipe(stage, recipe)
     base = followed[1].description if followed is not None else Description()
     whole = base.overridden_by(said)
-    is_unaltered = followed is not None and whole == base
+    # Licence, source and length change no vector: saying them of a recipe's file makes no other embedder of it.
+    alike = dataclasses.replace(whole, licence=base.licence, source=base.source, dim=base.dim)
+    is_unaltered = followed is not None and alike == base
     kind = whole.format or format_of(stage.path)
     if kind == "torch-state" and whole.backbone is None:
         raise ModelFileError(
@@ -238,8 +240,14 @@ def _origin(
 
     Raises:
         ModelLicenceError: The licence is not open and was not accepted.
+        ModelDescriptionError: Another licence is said of a file whose licence is known and not open.
     """
     recipe = followed[0] if followed is not None else None
+    if recipe is not None and not recipe.is_open and whole.licence not in (None, recipe.licence):
+        raise ModelDescriptionError(
+            f"the licence of {file} is {recipe.licence!r}, as recipe {recipe.name} knows, not {whole.licence!r}: leave --licence out",
+            field="licence",
+        )
     licence = whole.licence or (recipe.licence if recipe is not None else NOT_STATED)
     if recipe is not None and whole.licence is None:
         is_open, terms = recipe.is_open, recipe.licence_terms

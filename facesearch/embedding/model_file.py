@@ -15,6 +15,7 @@ from facesearch.core.errors import ModelDescriptionError, ModelFileError, Unsupp
 from facesearch.inference.graph_file import Port, inspect_graph, require_one_output
 
 _BY_SUFFIX = {".onnx": "onnx", ".pb": "tensorflow", ".safetensors": "safetensors", ".dat": "dlib"}
+_TEXT = bytes((*range(32, 127), *b"\t\n\r"))
 _LARGEST_HEADER = 100_000_000  # bytes of names that safetensors itself allows
 
 
@@ -55,6 +56,8 @@ def format_of(path: Path) -> str:
         raise ModelFileError(f"{path.name} is a Git LFS pointer, not the model itself: fetch it with git lfs pull", path=str(path))
     if head.startswith(b"PK\x03\x04"):
         return _zip_format(path)
+    if path.suffix.lower() in (".onnx", ".pb") and not head.translate(None, _TEXT):
+        raise ModelFileError(f"{path.name} is text, not a model: those of these formats are binary", path=str(path))
     if _is_safetensors(path, head):
         return "safetensors"
     found = _BY_SUFFIX.get(path.suffix.lower())

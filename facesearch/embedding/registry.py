@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from facesearch.core.errors import CheckpointNotFoundError, UnknownEmbedderError
+from facesearch.core.errors import CheckpointFormatError, CheckpointNotFoundError, UnknownEmbedderError
 from facesearch.embedding.card import EmbedderCard, Figures
 from facesearch.embedding.card_file import ARCFACE_112, NAME, card_errors, parse_figures, read_card
 from facesearch.embedding.recipes import recipe_names, recipe_of
@@ -92,7 +92,11 @@ def added_card(folder: Path) -> EmbedderCard:
     Raises:
         CheckpointFormatError: A file of it is malformed; names the file.
     """
-    found = read_card(folder / CARD_FILE)
+    try:
+        found = read_card(folder / CARD_FILE)
+    except CheckpointFormatError as exc:
+        advice = f"take the model away (facesearch models remove {folder.name}) and add it again"
+        raise CheckpointFormatError(f"{exc.message}: {advice}", **exc.context) from exc
     path = folder / FIGURES_FILE
     digest = found.id_digest
     if path.is_file():

@@ -108,7 +108,7 @@ def _read(library: Any, core: Any, path: Path) -> Any:
     try:
         model = core.read_model(path)
     except (RuntimeError, ValueError, TypeError) as exc:
-        reason = _reason(exc)
+        reason = _reason(exc).replace(str(path), path.name)
         wanted = "is no model that OpenVINO can read"
         if re.search(r"external(ly stored)? data", str(exc), re.IGNORECASE):
             wanted = "keeps its weights in another file, which does not come along; save the model with its weights inside"

@@ -53,6 +53,16 @@ def test_a_model_from_adding_to_removing(run, tmp_path: Path) -> None:
     assert "there is a recipe for it: facesearch models fetch sface" in err
 
 
+def test_a_model_with_a_damaged_card_can_be_removed(run, tmp_path: Path) -> None:
+    assert run("models", "add", save_onnx(tmp_path / "mine.onnx"), *SAID)[0] == 0
+    (tmp_path / "models" / "mine" / "card.json").write_text("{")
+    code, _, err = run("models", "list")
+    assert (code, "facesearch models remove mine" in err) == (5, True)
+    code, out, err = run("models", "remove", "mine", "--yes")
+    assert (code, out, err) == (0, "removed mine\n", "")
+    assert run("models", "list")[0] == 0
+
+
 def test_recipes_and_licences(run) -> None:
     code, out, _ = run("models", "list", "--recipes", "--json")
     recipes = json.loads(out)["recipes"]

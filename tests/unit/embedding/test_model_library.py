@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ from facesearch.core.errors import (
     UnsupportedModelError,
 )
 from facesearch.core.face import Detection, FaceCrop
+from facesearch.embedding import recipes
 from facesearch.embedding.card_file import ARCFACE_112
 from facesearch.embedding.description import Description, parse_description
 from facesearch.embedding.embedder import create_embedder
@@ -164,6 +167,8 @@ def test_the_wrong_length_of_vector_is_refused(library: ModelLibrary, tmp_path: 
         ("a.safetensors", b"1234567890", ModelFileError, "does not begin as a safetensors file does"),
         ("a.pth", b"\x80\x02}q\x00.", ModelFileError, "pickle of an old PyTorch"),
         ("a.onnx", b"PK\x03\x04rest", ModelFileError, "damaged archive"),
+        ("a.onnx", b"hello world\n", ModelFileError, "a.onnx is text, not a model"),
+        ("a.pb", b"hello world\n", ModelFileError, "a.pb is text, not a model"),
     ],
 )
 def test_files_of_other_kinds_are_called_by_their_name(library, tmp_path, name, content, error, told) -> None:
@@ -184,8 +189,9 @@ def test_an_archive_says_what_is_in_it(library: ModelLibrary, tmp_path: Path) ->
 
 
 def test_junk_and_absent_files(library: ModelLibrary, tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match="no model that OpenVINO can read"):
+    with pytest.raises(ModelFileError, match="no model that OpenVINO can read") as caught:
         library.add(save_random_bytes(tmp_path / "junk.onnx"), "bad", ARCFACE)
+    assert ".adding-" not in caught.value.message, "that folder is gone when somebody reads it"
     with pytest.raises(ModelFileError, match="there is no file"):
         library.add(tmp_path / "absent.onnx", "bad", ARCFACE)
     with pytest.raises(ModelFileError, match="there is no file"):
@@ -300,6 +306,45 @@ def test_a_licence_that_is_not_open_must_be_accepted(library: ModelLibrary, tmp_
     assert added.origin.licence_accepted_at is not None
     assert added.origin.licence_accepted_at.endswith("+00:00")
     assert "research only" in added.text()
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return a file that a recipe of a closed licence knows by its digest."""
+    file = save_onnx(tmp_path / "theirs.onnx")
+    said = {key: value for key, value in ARCFACE.said().items() if key != "licence"}
+    fields = {**said, "name": "theirs", "summary": "a toy", "source": "somebody", "licence": "research only", "is_open": False}
+    fields |= {
+        "licence_terms": "Research only.",
+        "files": [{"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}],
+    }
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    (folder / "theirs.json").write_text(json.dumps(fields))
+    monkeypatch.setattr(recipes, "RECIPES", folder)
+    recipes.load_recipe.cache_clear()
+    yield file
+    recipes.load_recipe.cache_clear()
+
+
+def test_nobody_opens_the_licence_of_a_file_that_a_recipe_knows(library: ModelLibrary, recipe: Path) -> None:
+    for accept_licence in (False, True):
+        with pytest.raises(ModelDescriptionError, match=r"licence of theirs.onnx is 'research only', .* not 'MIT'"):
+            library.add(recipe, description=Description(licence="MIT"), accept_licence=accept_licence)
+    assert contents(library.folder) == []
+    added = library.add(recipe, description=Description(licence="research only"), accept_licence=True)
+    assert (added.licence, added.origin.licence_accepted_at is not None) == ("research only", True)
+
+
+def test_what_changes_no_vector_changes_no_id(library: ModelLibrary, recipe: Path) -> None:
+    plain = library.add(recipe, accept_licence=True)
+    library.remove(plain.name)
+    said = Description(licence="research only", source="my disk", dim=DIM, channels="rgb")
+    added = library.add(recipe, description=said, accept_licence=True)
+    assert (added.embedder_id(), added.origin.recipe) == (plain.embedder_id(), "theirs")
+    assert (plain.origin.source, added.origin.source) == ("somebody", "my disk")
+    library.remove(plain.name)
+    assert library.add(recipe, description=Description(channels="bgr"), accept_licence=True).embedder_id() != plain.embedder_id()
 
 
 FIGURES = {"single": {"operating_points": [{"fmr": 0.01, "threshold": 0.4, "n_non_mated": 1000}], "measured_on": "my people"}}
