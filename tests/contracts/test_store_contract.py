@@ -415,8 +415,8 @@ def test_removing_a_collection_removes_everything_in_it(store):
         "operating_points": 0,
         "calibrations": 0,
         "feedback": 0,
-            "videos": 0,
-            "video_tracks": 0,
+        "videos": 0,
+        "video_tracks": 0,
     }
     with store.writing() as writer:
         anew = writer.add_collection("other")
