@@ -23,6 +23,7 @@ from facesearch.core.errors import (
 )
 from facesearch.core.identity import ChangeKind, Collection, GalleryChange
 from facesearch.core.protocols import GalleryIndex, IdentityStore, IndexFactory, StoreReader
+from facesearch.core.template import Template
 
 SNAPSHOT_LAG_SHARE = 0.02
 """A snapshot is written anew once so large a share of its templates has changed: catching up costs less than that below."""
@@ -32,6 +33,12 @@ SNAPSHOT_LAG_MIN = 64
 
 HISTORY_KEPT = 10_000
 """Changes kept behind the newest snapshot, for processes that run with an older index in memory."""
+
+HISTORY_COMPARED = 16
+"""Changes before a snapshot's revision whose templates are compared with the database's when it is loaded."""
+
+SAME_VECTOR = 0.9999
+"""Least score of a vector with itself, whatever rounds."""
 
 SAVE_TRIES = 5
 """Times a snapshot is written while other processes keep erasing people."""
@@ -107,7 +114,7 @@ class GalleryIndexes:
             index = slot.index
             if index is None:
                 self._require_embedder(reader, collection)
-                index = self._loaded(slot, collection)
+                index = self._loaded(reader, slot, collection)
             if index is None or index.revision < collection.revision:
                 index = self._caught_up(reader, collection, index, slot)
             slot.index = index
@@ -242,7 +249,7 @@ class GalleryIndexes:
                 enrolled_with=sorted(counts),
             )
 
-    def _loaded(self, slot: _Slot, collection: Collection) -> GalleryIndex | None:
+    def _loaded(self, reader: StoreReader, slot: _Slot, collection: Collection) -> GalleryIndex | None:
         if self._folder is None:
             return None
         try:
@@ -252,8 +259,24 @@ class GalleryIndexes:
             return None
         if index is None or index.revision > collection.revision:
             return None
+        if not self._is_of_this_history(reader, collection, index):
+            _log.warning("the index snapshot of %r is rebuilt: the database was restored from a backup since", collection.name)
+            return None
         slot.saved_revision = index.revision
         return index
+
+    def _is_of_this_history(self, reader: StoreReader, collection: Collection, index: GalleryIndex) -> bool:
+        """Return whether the newest templates that a snapshot should hold are those in it.
+
+        In a database restored from a backup the same revisions and numbers come to stand for other changes and templates.
+        """
+        changes = reader.changes_since(collection.name, max(0, index.revision - HISTORY_COMPARED)) or ()
+        added = {one.template_id for one in changes if one.kind is ChangeKind.ADD and one.revision <= index.revision}
+        stored = reader.template_batch(added, self._embedder_id)
+        return all(
+            index.scores_of(Template(vector, self._embedder_id), [template_id]).get(template_id, 0.0) > SAME_VECTOR
+            for template_id, vector in zip(stored.template_ids.tolist(), stored.vectors, strict=True)
+        )
 
     def _caught_up(self, reader: StoreReader, collection: Collection, index: GalleryIndex | None, slot: _Slot) -> GalleryIndex:
         if index is None:

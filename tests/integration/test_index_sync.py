@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,32 @@ def test_a_database_restored_to_an_earlier_state_wins(tmp_path: Path):
     assert [found(third, person) for person in (2, 7)] == ["person 02", None]
     assert third.faces.index_status()[0].is_in_step
     third.close()
+
+
+@pytest.mark.parametrize("kind", ["exact", "hnsw"])
+@pytest.mark.parametrize("n_later", [2, 5])
+def test_a_restored_database_that_caught_up_with_the_snapshot_wins(tmp_path: Path, caplog, kind: str, n_later: int):
+    world = World(tmp_path, kind=kind)
+    crowd(world, 0, 5)
+    world.close()
+    shutil.copy(tmp_path / "gallery.db", tmp_path / "backup.db")
+    later = World(tmp_path, kind=kind, networks=world.networks)
+    crowd(later, 5, 7)
+    later.faces.rebuild_index()
+    later.close()
+    shutil.copytree(tmp_path / "index", tmp_path / "index of later")
+    for leftover in tmp_path.glob("gallery.db*"):
+        leftover.unlink()
+    shutil.copy(tmp_path / "backup.db", tmp_path / "gallery.db")
+    restored = World(tmp_path, kind=kind, networks=world.networks)
+    crowd(restored, 10, 10 + n_later)  # from another machine, say, whose snapshots lie elsewhere
+    restored.close()
+    shutil.rmtree(tmp_path / "index")
+    shutil.move(tmp_path / "index of later", tmp_path / "index")
+    with closing(World(tmp_path, kind=kind, networks=world.networks)) as again:
+        assert [found(again, person) for person in (0, 5, 6, 10, 11)] == ["person 00", None, None, "person 10", "person 11"]
+        assert again.faces.index_status()[0].is_in_step
+    assert "restored from a backup" in caplog.text
 
 
 def test_history_that_was_forgotten_means_rebuilding(tmp_path: Path):
