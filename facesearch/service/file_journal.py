@@ -89,7 +89,7 @@ class FileJournal:
                 keys,
             ).fetchall()
         except sqlite3.Error as exc:
-            self._give_up(exc)
+            self._failed(exc)
             return [None] * len(stamps)
         found = {key: (n_bytes, mtime_ns, JournalEntry(*rest)) for key, n_bytes, mtime_ns, *rest in rows}
         entries: list[JournalEntry | None] = []
@@ -115,25 +115,29 @@ class FileJournal:
             with connection:
                 connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
         except sqlite3.Error as exc:
-            self._give_up(exc)
+            self._failed(exc)
 
     def _key(self, scope: str, stamp: FileStamp) -> bytes:
         return hashlib.sha256(b"\0".join((self._recipe, scope.encode(), os.fsencode(stamp.path)))).digest()[:16]
 
     def _opened(self, *, create: bool) -> sqlite3.Connection | None:
-        if self._connection is not None or self._is_broken or not (create or self._path.exists()):
+        if self._connection is not None or self._is_broken:
             return self._connection
         try:
-            self._connection = self._connected()
-        except sqlite3.DatabaseError as exc:
-            if isinstance(exc, sqlite3.OperationalError):
-                self._give_up(exc)
-                return None
-            _log.warning("the journal of enrolled files %s is damaged and begun anew: %s", self._path, exc)
-            self._begin_anew()
-        except OSError as exc:
-            self._give_up(exc)
+            if create or self._path.exists():
+                self._connection = self._connected()
+        except (sqlite3.Error, OSError) as exc:
+            self._failed(exc)
         return self._connection
+
+    def _failed(self, error: Exception) -> None:
+        """Begin anew where the file is damaged, else do without it."""
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            _log.warning("the journal of enrolled files %s is damaged and begun anew: %s", self._path, error)
+            self.close()
+            self._begin_anew()
+        else:
+            self._give_up(error)
 
     def _begin_anew(self) -> None:
         try:

@@ -12,6 +12,8 @@ import pytest
 
 from facesearch.core.errors import FaceSearchError, StoreError
 from facesearch.service import enroll_folder
+from facesearch.service.file_journal import FileJournal, JournalEntry
+from facesearch.service.template_cache import FileStamp
 from tests.world import World, face_at, person_vector
 
 N_FILES = 90
@@ -302,6 +304,28 @@ def test_a_damaged_journal_costs_time_only(small, content: bytes, caplog):
     assert run(world, root) == expected
     assert ("damaged and begun anew" in caplog.text) == bool(content)
     assert [is_known for _, is_known in run(world, root)] == [True] * 4
+
+
+def test_a_journal_damaged_behind_its_first_page_is_begun_anew(tmp_path: Path, caplog):
+    path = tmp_path / "journal"
+    stamps = [FileStamp(f"/people/{number}.jpg", 1, number) for number in range(200)]
+    entries = [(stamp, JournalEntry("no_face", "x" * 100)) for stamp in stamps]
+    with closing(FileJournal(path, {})) as journal:
+        journal.add("scope", entries)
+    first_page, rest = path.read_bytes()[:4096], path.read_bytes()[4096:]
+    assert len(rest) > 4096
+    path.write_bytes(first_page + b"\x7f" * len(rest))
+    with closing(FileJournal(path, {})) as journal:
+        assert journal.find("scope", stamps) == [None] * 200
+        journal.add("scope", entries)
+        assert journal.find("scope", stamps) == [entry for _, entry in entries]
+    assert "damaged and begun anew" in caplog.text
+
+
+def test_a_journal_whose_path_cannot_be_looked_at_costs_time_only(tmp_path: Path, caplog):
+    with closing(FileJournal(tmp_path / ("x" * 300) / "journal", {})) as journal:
+        assert journal.find("scope", [FileStamp("/people/1.jpg", 1, 1)]) == [None]
+    assert "a second run looks at every file again" in caplog.text
 
 
 def test_a_journal_that_cannot_be_made_costs_time_only(small, caplog):
