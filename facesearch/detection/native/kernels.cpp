@@ -20,6 +20,7 @@ typedef float Vec __attribute__((vector_size(kLanes * 4)));
 typedef int32_t Mask __attribute__((vector_size(kLanes * 4)));
 typedef float LooseVec __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
 typedef int32_t Four __attribute__((vector_size(16)));
+typedef uint32_t FourSums __attribute__((vector_size(16)));  // unsigned, since they may wrap around
 typedef float FourFloats __attribute__((vector_size(16)));
 typedef float LooseFour __attribute__((vector_size(16), aligned(4), may_alias));
 
@@ -75,18 +76,17 @@ void add_rows(const uint8_t* rows, int64_t row_bytes, int n_rows, int n, T* sums
 // Running sums over the pixels of a row of column sums: out[x] holds the first x pixels', three colours and a lane of no meaning.
 // The sums may wrap around; their differences are right as long as one output pixel averages fewer than 8 million pixels.
 template <typename T>
-void run_sums(const T* sums, int width, Four* out) {
-    Four total{};
+void run_sums(const T* sums, int width, FourSums* out) {
+    FourSums total{};
     out[0] = total;
     for (int x = 0; x < width; ++x) {
-        total += Four{static_cast<int32_t>(sums[3 * x]), static_cast<int32_t>(sums[3 * x + 1]),
-                      static_cast<int32_t>(sums[3 * x + 2]), 0};
+        total += FourSums{sums[3 * x], sums[3 * x + 1], sums[3 * x + 2], 0};
         out[x + 1] = total;
     }
 }
 
 // Running sums of the input rows of one output row. `sums` has room for 3 * width + 1 numbers of 32 bits.
-void row_sums(const uint8_t* first, int64_t row_bytes, int n_rows, int width, uint32_t* sums, Four* out) {
+void row_sums(const uint8_t* first, int64_t row_bytes, int n_rows, int width, uint32_t* sums, FourSums* out) {
     if (n_rows <= 257) {  // 257 * 255 = 65535
         uint16_t* narrow = reinterpret_cast<uint16_t*>(sums);
         add_rows(first, row_bytes, n_rows, 3 * width, narrow);
@@ -98,8 +98,8 @@ void row_sums(const uint8_t* first, int64_t row_bytes, int n_rows, int width, ui
 }
 
 // The mean of one output pixel, as the weights were trained: (value - 127.5) / 128.
-FS_INLINE FourFloats mean_of(const Four* running, const Bin& bin, float row_share) {
-    const FourFloats sum = __builtin_convertvector(running[bin.end] - running[bin.start], FourFloats);
+FS_INLINE FourFloats mean_of(const FourSums* running, const Bin& bin, float row_share) {
+    const FourFloats sum = __builtin_convertvector(reinterpret_cast<Four>(running[bin.end] - running[bin.start]), FourFloats);
     return (sum * (row_share * bin.share) - 127.5f) * 0.0078125f;
 }
 
@@ -164,7 +164,7 @@ struct Work {
     float* second[3];  // the last three rows after the second convolution
     float* third;      // kWide vectors of all channels after the third
     Bin* cols;
-    Four* running;
+    FourSums* running;
     uint32_t* sums;
 
     static size_t floats(const Plan& plan) {
@@ -172,7 +172,7 @@ struct Work {
     }
 
     static size_t bytes(const Photo& photo, const Plan& plan) {
-        return floats(plan) * sizeof(float) + (photo.width + 1) * sizeof(Four) + (3 * static_cast<size_t>(photo.width) + 16) * 4 +
+        return floats(plan) * sizeof(float) + (photo.width + 1) * sizeof(FourSums) + (3 * static_cast<size_t>(photo.width) + 16) * 4 +
                (plan.width + 16) * sizeof(Bin);
     }
 
@@ -183,7 +183,7 @@ struct Work {
         for (float*& row : pooled) row = next, next += kC1 * plan.stride;
         for (float*& row : second) row = next, next += kC2 * plan.stride;
         third = next, next += kC3 * kWide * kLanes;
-        running = reinterpret_cast<Four*>(next);
+        running = reinterpret_cast<FourSums*>(next);
         sums = reinterpret_cast<uint32_t*>(running + photo.width + 1);
         cols = reinterpret_cast<Bin*>(sums + 3 * static_cast<size_t>(photo.width) + 16);
         for (int col = 0; col < plan.width; ++col) cols[col] = bin_of(col, photo.width, plan.width);
@@ -548,11 +548,11 @@ int step_run(const Step& step, const float* packed, const float* from, int n_map
     return map_side - step.side + 1;
 }
 
-size_t sample_bytes(int width_px) { return (width_px + 1) * sizeof(Four) + (3 * static_cast<size_t>(width_px) + 16) * 4; }
+size_t sample_bytes(int width_px) { return (width_px + 1) * sizeof(FourSums) + (3 * static_cast<size_t>(width_px) + 16) * 4; }
 
 void sample_crop(const Photo& photo, const Crop& crop, int crop_px, float* to, void* memory) {
     const int height = crop.bottom - crop.top, width = crop.right - crop.left;
-    Four* running = static_cast<Four*>(memory);
+    FourSums* running = static_cast<FourSums*>(memory);
     uint32_t* sums = reinterpret_cast<uint32_t*>(running + width + 1);
     const uint8_t* corner = photo.pixels + crop.top * photo.row_bytes + 3 * static_cast<int64_t>(crop.left);
     Bin cols[64];
