@@ -108,6 +108,24 @@ def test_levels_of_more_than_257_rows_a_pixel_do_not_overflow(best, torch_stages
 
 
 @needs_library
+def test_bands_whose_running_sums_wrap_around_are_averaged_all_the_same(native):
+    # 2,500 rows of 4,000 white pixels: their sum is beyond 31 bits, those of the twelve pixels made of them are not.
+    long = np.broadcast_to(np.full((1, 4000, 3), 255, np.uint8), (30_000, 4000, 3))
+    short = np.full((40, 40, 3), 255, np.uint8)
+    level = levels_of(40, 40, 20, 0.709)[0].__class__(12 / 40, 12, 12)
+    crops = [np.array([[0, 0, 0, *photo.shape[1::-1]]], dtype=np.int32) for photo in (long, short)]
+    cells, scores = zip(
+        *(
+            ((search := native.search([photo], [(level,)])).proposals(0.0), search.refinements(crop)[0])
+            for photo, crop in zip((long, short), crops, strict=True)
+        ),
+        strict=True,
+    )
+    assert_same_cells(*cells)
+    assert abs(scores[0] - scores[1]).max() < SAME_SCORE
+
+
+@needs_library
 def test_the_threshold_lets_through_exactly_the_cells_that_reach_it(best, astronaut):
     _, found = every_cell(best, [astronaut])
     levels = [levels_of(*astronaut.shape[:2], 20, 0.709)]
