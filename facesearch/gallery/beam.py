@@ -92,7 +92,8 @@ class Beam:
         if not handle:
             raise GalleryError(f"{path.name} cannot be prepared for the compiled search of {dim}-d vectors", path=str(path))
         self._handle = ctypes.c_void_p(handle)
-        weakref.finalize(self, library.facesearch_beam_free, self._handle)
+        # Not when the process ends: daemon threads may still be searching.
+        weakref.finalize(self, library.facesearch_beam_free, self._handle).atexit = False
 
     def __len__(self) -> int:
         """Return the number of nodes."""
