@@ -89,7 +89,7 @@ def test_closing_ends_work_that_is_under_way():
 
 
 def test_work_that_leaves_an_item_out_is_a_fault():
-    with pytest.raises(RuntimeError, match="without a result for each"):
+    with pytest.raises(ValueError, match="without a result for each"):
         list(in_rounds(range(4), lambda items, _stop: iter(items[:-1]), size=4, n_workers=1))
 
 
