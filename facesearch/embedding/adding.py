@@ -245,7 +245,8 @@ def _origin(
     recipe = followed[0] if followed is not None else None
     if recipe is not None and not recipe.is_open and whole.licence not in (None, recipe.licence):
         raise ModelDescriptionError(
-            f"the licence of {file} is {recipe.licence!r}, as recipe {recipe.name} knows, not {whole.licence!r}: leave --licence out",
+            f"the licence of {file} is {recipe.licence!r}, as recipe {recipe.name} knows, not {whole.licence!r}: "
+            "leave --licence out",
             field="licence",
         )
     licence = whole.licence or (recipe.licence if recipe is not None else NOT_STATED)

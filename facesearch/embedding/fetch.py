@@ -6,13 +6,15 @@ It knows nothing of models. A part of a file that arrived is kept under the dige
 from __future__ import annotations
 
 import bz2
+import fcntl
 import http.client
+import os
 import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -81,14 +83,16 @@ def fetch(
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     part, whole = folder / f"{wanted.sha256}.part", folder / wanted.file
-    failures = 0
+    failures, furthest = 0, _length(part)
     while True:
-        before = _length(part)
         try:
             _go_on(wanted, part, advance, writing)
             break
         except _StoppedError as exc:
-            failures = failures + 1 if _length(part) <= before else 1
+            # Progress is what no try reached before: a server whose file is too short would else be asked again for ever.
+            reached = _length(part)
+            failures = failures + 1 if reached <= furthest else 1
+            furthest = max(furthest, reached)
             if failures >= ATTEMPTS:
                 raise _unreachable(
                     wanted, f"{exc} after {_length(part)} bytes, which are kept: the same command goes on there"
@@ -107,6 +111,35 @@ def fetch(
     finally:
         part.unlink(missing_ok=True)
     return whole
+
+
+@contextmanager
+def alone(folder: Path, file: str, *, writing: Callable[[Path], AbstractContextManager[None]]) -> Iterator[None]:
+    """Make a folder for one download and hold it against others of the same file; it goes when nothing is left in it.
+
+    Raises:
+        ModelFetchError: Another process, or thread, downloads the file now.
+        FileWriteError: The folder cannot be made.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise ModelFetchError(
+                f"{file} is being fetched into {folder.parent} already: wait until that is done", path=str(folder)
+            ) from exc
+        except OSError:  # some network file systems lock no folders; there two at once end in a digest that does not fit
+            pass
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # what arrived of it is kept
+                folder.rmdir()
+    finally:
+        os.close(handle)
 
 
 class _StoppedError(Exception):

@@ -18,7 +18,7 @@ from facesearch.embedding.adding import card_of, file_failures, name_of, put_in,
 from facesearch.embedding.card import EmbedderCard, Figures
 from facesearch.embedding.card_file import parse_figures
 from facesearch.embedding.description import Description, read_description
-from facesearch.embedding.fetch import Advance, fetch
+from facesearch.embedding.fetch import Advance, alone, fetch
 from facesearch.embedding.probe import probe
 from facesearch.embedding.recipes import Recipe, carried_file, load_recipe, recipe_names, to_fetch
 from facesearch.embedding.registry import CARD_FILE, FIGURES_FILE, added_card, available, card
@@ -154,12 +154,14 @@ class ModelLibrary:
         carried = carried_file(found)
         if carried is not None and address is None:
             return self.add(carried, name or found.name, accept_licence=accept_licence, progress=progress)
-        progress(f"fetching {wanted.address}")
-        arrived = fetch(wanted, self.folder / FETCHING, advance=advance, writing=file_failures)
-        try:
-            return self.add(arrived, name or found.name, accept_licence=accept_licence, progress=progress)
-        finally:
-            arrived.unlink(missing_ok=True)
+        place = self.folder / FETCHING / wanted.sha256[:16]
+        with alone(place, wanted.file, writing=file_failures):
+            progress(f"fetching {wanted.address}")
+            arrived = fetch(wanted, place, advance=advance, writing=file_failures)
+            try:
+                return self.add(arrived, name or found.name, accept_licence=accept_licence, progress=progress)
+            finally:
+                arrived.unlink(missing_ok=True)
 
     def remove(self, name: str) -> None:
         """Take a model out of the folder, its file and figures with it; templates made with it stay where they are.

@@ -244,6 +244,31 @@ def test_what_cannot_be_added_is_not_downloaded(library: ModelLibrary) -> None:
     assert not library.folder.exists()
 
 
+def test_a_file_is_fetched_by_one_at_a_time(library: ModelLibrary) -> None:
+    def try_again_meanwhile(_done: int, _of: int | None) -> None:
+        with pytest.raises(ModelFetchError, match=r"sface_2021dec\.onnx is being fetched into .* already: wait"):
+            library.fetch("sface", address=server.address)
+        tried.append(True)
+        raise KeyboardInterrupt
+
+    tried: list[bool] = []
+    with serving(Server(has_length=False)) as server:
+        with pytest.raises(KeyboardInterrupt):
+            library.fetch("sface", address=server.address, advance=try_again_meanwhile)
+        assert tried == [True]
+        assert len(server.ranges) == 1, "nobody asked the server meanwhile"
+        with pytest.raises(ModelFetchError, match="the server stopped at 1024000 of 38696353"):
+            library.fetch("sface", address=server.address)
+
+
+def test_a_file_that_is_too_short_on_a_server_that_does_not_say_so_is_given_up(tmp_path: Path) -> None:
+    with serving(Server(has_length=False)) as server:
+        wanted = Wanted(server.address, SHA256, "net.onnx", len(CONTENT) + 1)
+        with pytest.raises(ModelFetchError, match="the server stopped at 1024000 of 1024001"):
+            fetch(wanted, tmp_path, writing=file_failures)
+    assert server.ranges == [None, "bytes=1024000-", None]
+
+
 def test_a_fetch_that_fails_adds_nothing(library: ModelLibrary) -> None:
     with serving(Server()) as server, pytest.raises(ModelFetchError, match="the published file has 38696353"):
         library.fetch("sface", address=server.address)
