@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from facesearch.core.errors import EngineError
 
 _TELEMETRY = "openvino_telemetry"
@@ -65,6 +67,7 @@ def openvino() -> Any:
     with _lock:
         loaded = sys.modules.get("openvino")
         if loaded is not None and hasattr(loaded, "Core"):
+            _make_tables(loaded)
             return loaded
         try:
             with _telemetry_replaced():
@@ -73,4 +76,15 @@ def openvino() -> Any:
             raise EngineError(
                 f"OpenVINO cannot be imported ({exc}): pip install 'openvino>=2025.0', or choose engine torch", engine="openvino"
             ) from exc
+        _make_tables(library)
         return library
+
+
+def _make_tables(library: Any) -> None:
+    """Let OpenVINO make its tables of NumPy types now, while one thread alone asks.
+
+    They are static variables of C++ that call Python when they are made: in two threads at once, as in the first runs of a network,
+    one waits for the variable and holds the interpreter, the other for the interpreter, for ever (seen with 2026.4).
+    """
+    library.Type.f32.to_dtype()
+    library.Type(np.float32)
