@@ -20,6 +20,7 @@ from facesearch.core.protocols import Aligner, Detector, Embedder
 from facesearch.core.quality import Quality
 from facesearch.core.template import Template
 from facesearch.service.faces import FaceChoice, checked_face_choice, choose_face, require_faces
+from facesearch.service.free_memory import without_frames
 from facesearch.service.rounds import in_rounds
 
 Key = TypeVar("Key")
@@ -312,7 +313,7 @@ class FacePipeline:
             try:
                 one.image = self._decode(source)
             except InputError as exc:
-                one.error = exc
+                one.error = without_frames(exc)
         return one
 
     def _finished(self, part: list[_InWork[Key]], select: _Select, keep_picture: _KeepPicture | None) -> Iterator[_InWork[Key]]:
@@ -327,7 +328,7 @@ class FacePipeline:
                 if keep_picture is not None:
                     one.picture = keep_picture(one.source, image, own[0].detection)
             except InputError as exc:
-                one.error = exc
+                one.error = without_frames(exc)
                 continue
             one.n_crops = len(own)
             crops += own

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Sequence
 
 import numpy as np
@@ -82,6 +84,29 @@ def test_nothing_streamed_holds_pixels():
     assert len(streamed) == 6
     assert all(isinstance(one.face.image, ImageOrigin) for one in streamed)
     assert (streamed[0].face.image.width, streamed[0].face.image.name) == (400, "portrait 0")
+
+
+def test_photographs_that_cannot_be_used_are_let_go_without_a_collector_of_cycles():
+    networks = FakeNetworks()
+    names = [networks.photo(f"empty {number}") for number in range(20)]
+    opened: list[weakref.ref[np.ndarray]] = []
+
+    def decode(source: object) -> Image:
+        found = networks.decode(source)
+        pixels = found.pixels.copy()
+        pixels.setflags(write=False)
+        opened.append(weakref.ref(pixels))
+        return Image(pixels, found.digest, found.source)
+
+    pipeline = FacePipeline(decode, networks, networks.align, networks, min_face_px=20)
+    gc.collect()
+    gc.disable()
+    try:
+        streamed = list(pipeline.stream((name, name) for name in names))
+        assert [one.error.code for one in streamed] == ["no_face"] * 20
+        assert [one() for one in opened] == [None] * 20
+    finally:
+        gc.enable()
 
 
 def test_a_photograph_without_work_comes_back_at_its_place():
