@@ -24,6 +24,7 @@ from facesearch.core.errors import (
 from facesearch.core.identity import ChangeKind, Collection, GalleryChange
 from facesearch.core.protocols import GalleryIndex, IdentityStore, IndexFactory, StoreReader
 from facesearch.core.template import Template
+from facesearch.service.free_memory import give_back_free_memory
 
 SNAPSHOT_LAG_SHARE = 0.02
 """A snapshot is written anew once so large a share of its templates has changed: catching up costs less than that below."""
@@ -115,8 +116,12 @@ class GalleryIndexes:
             if index is None:
                 self._require_embedder(reader, collection)
                 index = self._loaded(reader, slot, collection)
-            if index is None or index.revision < collection.revision:
+            if index is not None and index.revision < collection.revision:
                 index = self._caught_up(reader, collection, index, slot)
+            if index is None:
+                slot.index = None  # what the new one replaces, if anything: the two need not be in memory together
+                index = self._built(reader, collection)
+                give_back_free_memory()  # building takes several times what is left of it
             slot.index = index
             return collection, index
 
@@ -139,6 +144,7 @@ class GalleryIndexes:
         slot = self._slot(collection)
         with slot.lock:
             slot.index, slot.saved_revision = self._built(reader, collection), None
+            give_back_free_memory()
             return slot.index
 
     def purge(self, name: str) -> None:
@@ -199,7 +205,8 @@ class GalleryIndexes:
             collections = reader.collections()
         for collection in collections:
             slot = self._slots.get(collection.uid)
-            if slot is None or slot.index is None or not self._lags(slot, slot.index, collection.revision):
+            index = slot.index if slot is not None else None  # read once: it is gone for a while where another one replaces it
+            if slot is None or index is None or not self._lags(slot, index, collection.revision):
                 continue
             try:
                 revision = self._saved(collection)
@@ -278,20 +285,17 @@ class GalleryIndexes:
             for template_id, vector in zip(stored.template_ids.tolist(), stored.vectors, strict=True)
         )
 
-    def _caught_up(self, reader: StoreReader, collection: Collection, index: GalleryIndex | None, slot: _Slot) -> GalleryIndex:
-        if index is None:
-            return self._built(reader, collection)
+    def _caught_up(self, reader: StoreReader, collection: Collection, index: GalleryIndex, slot: _Slot) -> GalleryIndex | None:
+        """Return the index with the changes since its revision; None where it must be built anew."""
         changes = reader.changes_since(collection.name, index.revision)
         if changes is None:
             slot.saved_revision = None  # somebody may have been erased in the history that is gone
-            return self._built(reader, collection)
+            return None
         self._apply(reader, index, changes, collection.revision)
         if any(change.kind is ChangeKind.ERASE for change in changes):
             index.purge()
             slot.saved_revision = None  # the snapshot on disk may still hold the vectors: write it anew
-        if not self._factory.fits(index, len(index)):
-            return self._built(reader, collection)
-        return index
+        return index if self._factory.fits(index, len(index)) else None
 
     def _apply(self, reader: StoreReader, index: GalleryIndex, changes: Sequence[GalleryChange], revision: int) -> None:
         # The state of each template that changed is read once, as it is now: a template added, moved and removed since then is
