@@ -20,8 +20,10 @@ from facesearch.service.enroll_decisions import (
     EnrollmentDecisions,
     FaceToEnroll,
     SameAsAccepted,
+    mismatch_threshold,
     same_face_error,
 )
+from facesearch.service.free_memory import without_frames
 from facesearch.service.gallery import GalleryIndexes
 from facesearch.service.pipeline import FoundFace
 
@@ -132,6 +134,18 @@ class Enroll:
                 accepted.append(decided)
             return _written(writer, name, accepted)
 
+    def require_checks(self, checks: EnrollmentChecks) -> None:
+        """Raise where faces cannot be checked as asked for, before a long run finds out at some face.
+
+        Duplicates that are let through need no threshold: they are not named then.
+
+        Raises:
+            UncalibratedEmbedderError: Nobody measured the embedder, and mismatches are not waved through.
+        """
+        if not checks.allow_mismatch:
+            points, _, mismatch_fmr = self._rules
+            mismatch_threshold(points, mismatch_fmr)
+
     def group(
         self,
         faces: Sequence[FaceToEnroll],
@@ -155,7 +169,7 @@ class Enroll:
                 self._refuse_low_quality(one.face, checks)
                 usable[place] = _checked(one, ())
             except InputError as exc:
-                outcomes[place] = exc
+                outcomes[place] = without_frames(exc)
         found = None
         if usable:
             try:
@@ -181,7 +195,7 @@ class Enroll:
                 try:
                     decided[place] = decisions.decide(one, checks)
                 except EnrollmentError as exc:
-                    outcomes[place] = exc
+                    outcomes[place] = without_frames(exc)
             accepted = {place: one for place, one in decided.items() if isinstance(one, Accepted)}
             written = dict(zip(accepted, _written(writer, name, tuple(accepted.values())), strict=True))
         by_accepted = {id(accepted[place]): done for place, done in written.items()}
@@ -204,7 +218,7 @@ class Enroll:
             try:
                 outcomes[place] = self((one,), collection=name, checks=checks)[0]
             except (InputError, EnrollmentError) as exc:
-                outcomes[place] = exc
+                outcomes[place] = without_frames(exc)
         with self._store.reading() as reader:
             return next((one for one in reader.collections() if one.name == name), None)
 

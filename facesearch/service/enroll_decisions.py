@@ -112,6 +112,18 @@ def _without_checks(exc: UncalibratedEmbedderError) -> UncalibratedEmbedderError
     )
 
 
+def mismatch_threshold(points: OperatingPoints, fmr: float) -> float:
+    """Return the score that a further photograph of a person must reach against one of those enrolled.
+
+    Raises:
+        UncalibratedEmbedderError: Nobody measured the embedder; the message says how to enroll all the same.
+    """
+    try:
+        return points.at_fmr(fmr).threshold
+    except UncalibratedEmbedderError as exc:
+        raise _without_checks(exc) from exc
+
+
 class EnrollmentDecisions:
     """Decides on the faces of one transaction, in order.
 
@@ -210,7 +222,7 @@ class EnrollmentDecisions:
         own = [place for place, accepted in enumerate(self._accepted) if accepted.person_key == person.key]
         if own:
             scores.append(float((self._vectors[own] @ vector).max()))
-        threshold = self._threshold_of_mismatch() if scores else -1.0
+        threshold = mismatch_threshold(self._points, self._mismatch_fmr) if scores else -1.0
         if scores and max(scores) < threshold:
             raise IdentityMismatchError(
                 f"{face.image.name}: the face resembles no photograph of {person.label!r} "
@@ -220,12 +232,6 @@ class EnrollmentDecisions:
                 score=round(max(scores), 4),
                 threshold=threshold,
             )
-
-    def _threshold_of_mismatch(self) -> float:
-        try:
-            return self._points.at_fmr(self._mismatch_fmr).threshold
-        except UncalibratedEmbedderError as exc:
-            raise _without_checks(exc) from exc
 
     def _double(self, one: FaceToEnroll, person: _Person | None, checks: EnrollmentChecks) -> str | None:
         """Return whose else the face could be taken for, as feedback allows, or None; None too where nobody can tell and may."""

@@ -21,6 +21,7 @@ from facesearch.core.image import Image
 from facesearch.service.enroll import Enroll, Enrollment, EnrollmentChecks, FaceToEnroll
 from facesearch.service.faces import FaceChoice
 from facesearch.service.folder_report import ENROLLED, POSSIBLE_DUPLICATE, UNREADABLE_FOLDER, FileOutcome, FolderReport, OutcomeLog
+from facesearch.service.free_memory import give_back_free_memory
 from facesearch.service.known_files import KnownFiles, KnownRun
 from facesearch.service.labelled_folder import PICTURE_SUFFIXES, LabelledFile, LabelledFolder, labelled_files
 from facesearch.service.pipeline import NO_WORK, FacePipeline, ImageSource, PictureMaker, Streamed
@@ -46,6 +47,9 @@ GROUP_FILES = 512
 
 GROUP_S = 0.5
 """Seconds after which a group is written however few faces it has, so that slow work is not lost with a cut of the power."""
+
+TIDIED_GROUPS = 16
+"""Groups after which free memory is given back, and after the first one, when the networks are there: some 10 ms in 6 s."""
 
 LOOKED_UP = 256
 """Files looked up in the journal at once."""
@@ -121,10 +125,12 @@ class EnrollFolder:
             on_outcome: Called once a file, in order, as soon as it stays so: what was enrolled is on the disk.
 
         Raises:
+            UncalibratedEmbedderError: Nobody measured the embedder, and mismatches are not allowed; nothing was done.
             StoreError: The database failed; files told of before are enrolled.
             ModelError: A network failed; likewise.
         """
         lenient = replace(checks, new=False, allow_duplicate=True)
+        self._enroll.require_checks(lenient)
         log = OutcomeLog()
 
         def picture(source: ImageSource, image: Image, detection: Detection) -> KeptPicture | None:
@@ -141,11 +147,15 @@ class EnrollFolder:
             streamed = self._pipeline.stream(_looked_up(files, known), face, keep_picture=None if keep is Keep.NONE else picture)
             with closing(streamed):
                 group = _Group()
+                n_groups = 0
                 for one in streamed:
                     group.add(one)
                     if group.is_due:
                         tell(self._written(group, collection, lenient, known))
                         group = _Group()
+                        if n_groups % TIDIED_GROUPS == 0:
+                            give_back_free_memory()
+                        n_groups += 1
                 tell(self._written(group, collection, lenient, known))
         return FolderReport(log)
 

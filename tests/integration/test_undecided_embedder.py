@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from facesearch import FaceSearch
 from facesearch.core.decision import UnmeasuredPoints
@@ -52,6 +53,16 @@ def test_it_compares_searches_and_enrolls_but_decides_nothing(
         ):
             with pytest.raises(UncalibratedEmbedderError, match=SAYS):
                 undecided()
+
+
+def test_a_folder_is_refused_before_any_of_it_is_enrolled(people: FaceSearch, astronaut: np.ndarray, tmp_path: Path) -> None:
+    (tmp_path / "folder" / "Eileen Collins").mkdir(parents=True)
+    Image.fromarray(astronaut).save(tmp_path / "folder" / "Eileen Collins" / "one.png")
+    with people as faces:
+        with pytest.raises(UncalibratedEmbedderError, match=f"{SAYS}.*allow duplicates and mismatches"):
+            faces.enroll_folder(tmp_path / "folder")
+        assert faces.list() == ()
+        assert faces.enroll_folder(tmp_path / "folder", allow_mismatch=True).n_enrolled == 1
 
 
 def test_people_are_removed_and_erased(people: FaceSearch, astronaut: np.ndarray, hopper: np.ndarray) -> None:
