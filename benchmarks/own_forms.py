@@ -1,6 +1,6 @@
 """Brings the files of scripts that write a form of their own into the one form of ``benchmarks.side_by_side``.
 
-It knows the detector's, the folder's and the video's; any other file is taken as it is. It computes nothing but the units.
+It knows the detector's and the video's; any other file is taken as it is. It computes nothing but the units.
 """
 
 from __future__ import annotations
@@ -12,10 +12,6 @@ from benchmarks.side_by_side import machine
 
 DETECTOR_GOALS = {2048: 6.0, 630: 6.0, 250: 4.0}
 """Least ratio by the photograph's height."""
-
-FOLDER_GOAL_PER_S = 150.0
-FLAT_MB = 10.0
-"""Growth of the resident set after the first 500 photographs that still counts as flat."""
 
 Document = dict[str, Any]
 
@@ -47,33 +43,6 @@ def detector_rows(held: Document) -> list[Document]:
     return rows
 
 
-def folder_rows(held: Document) -> list[Document]:
-    """Return the rate and the growth of memory."""
-    found = held["measured"]
-    resident = ", ".join(f"{n}: {mb:.0f}" for n, mb in found["memory_mb"])
-    enrolled = f"{found['n_enrolled']} of {found['n_photographs']} enrolled, {found['processors_busy']:.2f} cores busy"
-    return [
-        {
-            "work": f"folder of {found['n_photographs']} photographs → enrolled templates",
-            "peer": None,
-            "value": round(found["photographs_per_s"], 1),
-            "unit": "photographs/s",
-            "goal": FOLDER_GOAL_PER_S,
-            "better": "higher",
-            "note": enrolled,
-        },
-        {
-            "work": "growth of resident memory after the first 500 photographs",
-            "peer": None,
-            "value": round(found["memory_growth_mb"], 1),
-            "unit": "MB",
-            "goal": FLAT_MB,
-            "better": "lower",
-            "note": f"resident MB by photographs done: {resident}",
-        },
-    ]
-
-
 def video_rows(held: Document) -> list[Document]:
     """Return how many times faster than played each setting is."""
     about, rows = held["video"], []
@@ -90,4 +59,4 @@ def video_rows(held: Document) -> list[Document]:
     return rows
 
 
-FORMS: dict[str, Callable[[Document], list[Document]]] = {"detector": detector_rows, "folder": folder_rows, "video": video_rows}
+FORMS: dict[str, Callable[[Document], list[Document]]] = {"detector": detector_rows, "video": video_rows}
