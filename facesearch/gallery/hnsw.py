@@ -240,9 +240,8 @@ class HnswIndex:
         rebuild; searches go on in both cases, by hnswlib alone until the next ``save``.
         """
         with self._changes:
-            if self._unpurged:
-                with self._lock.writing:
-                    self._shortcut = None
+            with self._lock.writing:
+                self._shortcut = None  # its codes may be of templates whose rows are used again by now
             if len(self._unpurged) * OVERWRITE_COST > self._table.n_rows:
                 self._rebuild()
             rows = np.fromiter(sorted(self._unpurged), np.int64, len(self._unpurged))

@@ -129,3 +129,14 @@ def test_the_beam_widens_with_the_gallery():
     shipped = IndexOptions()
     assert [shipped.ef_for(n) for n in (0, 100_000, 200_000, 1_000_000)] == [128, 128, 215, 719]
     assert IndexOptions(ef=64).ef_for(1_000_000) == 64
+
+
+@needs_library
+def test_purging_forgets_the_codes_of_a_template_whose_row_is_used_again(tmp_path: Path):
+    index = HnswIndex(EMBEDDER, DIM, OPTIONS)
+    index.add(batch(np.arange(900), np.arange(900), np.random.default_rng(1)), revision=1)
+    index.save(tmp_path)
+    index.remove([5], revision=2)
+    index.add(batch(np.array([1000]), np.array([1000]), np.random.default_rng(2)), revision=3)
+    index.purge()
+    assert index._shortcut is None
