@@ -8,15 +8,16 @@ it: they are given anew on import. The same collection always gives the same byt
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -46,6 +47,9 @@ VERSION = 1
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time a ZIP entry can have; a fixed one keeps equal collections equal bytes."""
+
+_PIECE_BYTES = 2**18
+"""Bytes of a streamed export that are handed on at once, at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,10 @@ class Exchange:
         try:
             partial.touch(mode=0o600)  # as biometric as the database: its owner's to share
             with self._store.reading() as reader, zipfile.ZipFile(partial, "w") as archive:
-                summary = _Writer(archive).write(reader, collection)
+                writer = _Writer(reader, collection)
+                for part, data in writer.parts():
+                    archive.writestr(zipfile.ZipInfo(part, _EPOCH), data)
+                summary = writer.summary
             with partial.open("rb+") as written:
                 os.fsync(written.fileno())
             partial.replace(target)
@@ -100,11 +107,31 @@ class Exchange:
                 partial.unlink(missing_ok=True)
         return summary
 
-    def restore(self, file: str | os.PathLike[str], *, collection: str | None = None) -> ExchangeSummary:
+    def stream(self, *, collection: str) -> Generator[bytes, None, ExchangeSummary]:
+        """Yield an exported collection piece by piece; what ``export`` writes, but for flags of the archive's parts.
+
+        Nothing touches the disk. The transaction it reads in is open from the first piece to the last, or to ``close()``, and belongs
+        to the caller's thread.
+
+        Raises:
+            UnknownCollectionError: There is no such collection; before the first piece.
+        """
+        written = _Pieces()
+        with self._store.reading() as reader:
+            writer = _Writer(reader, collection)
+            with zipfile.ZipFile(written, "w") as archive:
+                for part, data in writer.parts():
+                    archive.writestr(zipfile.ZipInfo(part, _EPOCH), data)
+                    if len(written) >= _PIECE_BYTES:
+                        yield written.take()
+            yield written.take()
+        return writer.summary
+
+    def restore(self, file: str | os.PathLike[str] | BinaryIO, *, collection: str | None = None) -> ExchangeSummary:
         """Read a file into a collection, everything or nothing.
 
         Args:
-            file: What ``export`` wrote.
+            file: What ``export`` wrote, or an open stream of it that can seek.
             collection: Name of the collection, made where there is none; None for the name it was exported under.
 
         Raises:
@@ -113,12 +140,14 @@ class Exchange:
             IncompatibleTemplatesError: None of its templates is of this process's embedder.
             LabelTakenError: A label exists in the collection already.
         """
-        with _reading_archive(Path(file)) as archive:
-            content = _Reader(archive, Path(file))
+        source = Path(file) if isinstance(file, str | os.PathLike) else file
+        what = str(source) if isinstance(source, Path) else "what was sent"
+        with _reading_archive(source, what) as archive:
+            content = _Reader(archive, what)
             manifest = content.manifest
             if manifest["embedders"] and self._embedder_id not in manifest["embedders"]:
                 raise IncompatibleTemplatesError(
-                    f"{file} holds templates of {', '.join(manifest['embedders'])}, this process runs {self._embedder_id}: "
+                    f"{what} holds templates of {', '.join(manifest['embedders'])}, this process runs {self._embedder_id}: "
                     "set the embedder the file was made with, or enroll the photographs again",
                     embedder_id=self._embedder_id,
                 )
@@ -128,58 +157,83 @@ class Exchange:
                 return _put(writer, name, content)
 
 
+class _Pieces(io.RawIOBase):
+    """A file that cannot seek and forgets what was taken from it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._data = bytearray()
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._data += data
+        return len(data)
+
+    def take(self) -> bytes:
+        """Return what was written since the last call."""
+        taken, self._data = bytes(self._data), bytearray()
+        return taken
+
+
 class _Writer:
-    """Writes one archive and remembers the digests of its parts."""
+    """Makes the parts of one archive and remembers their digests."""
 
-    def __init__(self, archive: zipfile.ZipFile) -> None:
-        self._archive = archive
+    def __init__(self, reader: StoreReader, name: str) -> None:
+        self._reader = reader
+        self._collection = reader.collection(name)
         self._digests: dict[str, str] = {}
+        self._n_people = self._n_templates = self._n_pictures = 0
 
-    def write(self, reader: StoreReader, name: str) -> ExchangeSummary:
-        collection = reader.collection(name)
-        embedders = sorted(reader.embedder_counts(name))
+    @property
+    def summary(self) -> ExchangeSummary:
+        """What was written so far."""
+        return ExchangeSummary(self._collection.name, self._n_people, self._n_templates, self._n_pictures)
+
+    def parts(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the name and the content of every part, the manifest last."""
+        name = self._collection.name
+        embedders = sorted(self._reader.embedder_counts(name))
         rows: dict[str, list[Vectors]] = {embedder: [] for embedder in embedders}
         people: list[str] = []
-        n_pictures = 0
-        for identity in reader.identities(name):
+        for identity in self._reader.identities(name):
             faces = []
-            for enrolled in reader.templates_of(identity.identity_id):
+            for enrolled in self._reader.templates_of(identity.identity_id):
                 vectors = rows[enrolled.template.embedder_id]
                 entry = _face_entry(enrolled, embedders.index(enrolled.template.embedder_id), len(vectors))
                 vectors.append(enrolled.template.vector)
-                picture = reader.picture_of(enrolled.template_id)
+                picture = self._reader.picture_of(enrolled.template_id)
                 if picture is not None:
-                    part = f"pictures/{n_pictures:08d}"
-                    self._add(part, picture.data)
-                    entry["picture"] = {
-                        "part": part,
-                        "kind": str(picture.kind),
-                        "landmarks": picture.landmarks,
-                        "box": picture.box,
-                    }
-                    n_pictures += 1
+                    part = f"pictures/{self._n_pictures:08d}"
+                    yield self._part(part, picture.data)
+                    where = {"landmarks": picture.landmarks, "box": picture.box}
+                    entry["picture"] = {"part": part, "kind": str(picture.kind), **where}
+                    self._n_pictures += 1
                 faces.append(entry)
             people.append(_json(_person_entry(identity, faces)))
+            self._n_people, self._n_templates = self._n_people + 1, self._n_templates + len(faces)
         for number, embedder in enumerate(embedders):
-            self._add(f"vectors/{number}.f32", np.stack(rows[embedder]).astype("<f4").tobytes())
-        self._add("people.jsonl", "".join(line + "\n" for line in people).encode())
-        summary = ExchangeSummary(collection.name, len(people), sum(map(len, rows.values())), n_pictures)
+            yield self._part(f"vectors/{number}.f32", np.stack(rows[embedder]).astype("<f4").tobytes())
+        yield self._part("people.jsonl", "".join(line + "\n" for line in people).encode())
         manifest = {
             "format": FORMAT,
             "version": VERSION,
-            "collection": collection.name,
+            "collection": name,
             "embedders": embedders,
             "dims": [len(rows[embedder][0]) for embedder in embedders],
-            "n_identities": summary.n_identities,
-            "n_templates": summary.n_templates,
+            "n_identities": self._n_people,
+            "n_templates": self._n_templates,
             "sha256": self._digests,
         }
-        self._archive.writestr(zipfile.ZipInfo("manifest.json", _EPOCH), _json(manifest))
-        return summary
+        yield "manifest.json", _json(manifest).encode()
 
-    def _add(self, part: str, data: bytes) -> None:
+    def _part(self, part: str, data: bytes) -> tuple[str, bytes]:
         self._digests[part] = hashlib.sha256(data).hexdigest()
-        self._archive.writestr(zipfile.ZipInfo(part, _EPOCH), data)
+        return part, data
 
 
 def _json(value: object) -> str:
@@ -211,7 +265,7 @@ def _face_entry(enrolled: EnrolledTemplate, embedder: int, row: int) -> dict[str
 
 
 @contextmanager
-def _reading_archive(file: Path) -> Iterator[zipfile.ZipFile]:
+def _reading_archive(file: Path | BinaryIO, what: str) -> Iterator[zipfile.ZipFile]:
     """Open an export; everything that its content can do wrong becomes ``GalleryFormatError``."""
     try:
         with zipfile.ZipFile(file) as archive:
@@ -219,35 +273,35 @@ def _reading_archive(file: Path) -> Iterator[zipfile.ZipFile]:
     except FaceSearchError:
         raise
     except FileNotFoundError as exc:
-        raise InputError(f"there is no file {file}", path=str(file)) from exc
+        raise InputError(f"there is no file {what}", path=what) from exc
     except OSError as exc:
-        raise InputError(f"{file} cannot be read: {exc.strerror}", path=str(file)) from exc
+        raise InputError(f"{what} cannot be read: {exc.strerror}", path=what) from exc
     except (zipfile.BadZipFile, KeyError, IndexError, TypeError, ValueError, NotImplementedError, RuntimeError, EOFError) as exc:
-        raise GalleryFormatError(f"{file} is damaged or no exported collection: {exc}", path=str(file)) from exc
+        raise GalleryFormatError(f"{what} is damaged or no exported collection: {exc}", path=what) from exc
 
 
 class _Reader:
     """Reads one archive, every part checked against its digest."""
 
-    def __init__(self, archive: zipfile.ZipFile, file: Path) -> None:
+    def __init__(self, archive: zipfile.ZipFile, what: str) -> None:
         self._archive = archive
-        self._file = file
+        self._what = what
         # Exports are never compressed, so that no part is larger than the file, whatever its headers say.
         if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
-            raise GalleryFormatError(f"{file} is damaged or no exported collection: parts of it are compressed", path=str(file))
+            raise GalleryFormatError(f"{what} is damaged or no exported collection: parts of it are compressed", path=what)
         self.manifest: dict[str, Any] = json.loads(archive.read("manifest.json"))
         if self.manifest["format"] != FORMAT:
-            raise GalleryFormatError(f"{file} is no exported collection", path=str(file))
+            raise GalleryFormatError(f"{what} is no exported collection", path=what)
         if self.manifest["version"] != VERSION:
             raise GalleryFormatError(
-                f"{file} has format version {self.manifest['version']}, this release reads {VERSION}", path=str(file)
+                f"{what} has format version {self.manifest['version']}, this release reads {VERSION}", path=what
             )
         self._vectors = [self._matrix(number, int(dim)) for number, dim in enumerate(self.manifest["dims"])]
 
     def part(self, name: str) -> bytes:
         data = self._archive.read(name)
         if hashlib.sha256(data).hexdigest() != self.manifest["sha256"][name]:
-            raise GalleryFormatError(f"{self._file} is damaged: {name} does not have the digest in its manifest")
+            raise GalleryFormatError(f"{self._what} is damaged: {name} does not have the digest in its manifest")
         return data
 
     def people(self) -> Iterator[dict[str, Any]]:

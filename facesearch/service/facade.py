@@ -8,10 +8,10 @@ from __future__ import annotations
 import builtins
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from facesearch.core.decision import Identification, OperatingPoints, Verification
 from facesearch.core.face import Box, Detection
@@ -321,8 +321,12 @@ class FaceSearchService(EnrollFacade, SearchFacade, RecordsFacade, VideoFacade):
         """Write a collection to one portable file."""
         return self._services.exchange.export(file, collection=self._collection(collection))
 
-    def import_collection(self, file: str | os.PathLike[str], *, collection: str | None = None) -> ExchangeSummary:
-        """Read an exported collection, everything or nothing; None keeps the name it was exported under."""
+    def stream_collection(self, *, collection: str | None = None) -> Generator[bytes, None, ExchangeSummary]:
+        """Yield an exported collection piece by piece, without a file; see ``Exchange.stream``."""
+        return self._services.exchange.stream(collection=self._collection(collection))
+
+    def import_collection(self, file: str | os.PathLike[str] | BinaryIO, *, collection: str | None = None) -> ExchangeSummary:
+        """Read an exported collection, a file or an open one, everything or nothing; None keeps the name it was exported under."""
         return self._services.exchange.restore(file, collection=collection)
 
     def index_status(self) -> builtins.list[IndexStatus]:

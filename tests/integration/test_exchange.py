@@ -188,3 +188,35 @@ def test_compressed_parts_are_refused_before_they_are_read(exported, method: int
 def test_an_export_is_its_owner_s_alone(exported):
     _, file = exported
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_streamed_export_holds_what_the_file_holds(exported, tmp_path: Path):
+    source, file = exported
+    pieces = list(source.faces.stream_collection())
+    assert len(pieces) >= 1
+    with zipfile.ZipFile(file) as a, zipfile.ZipFile(io.BytesIO(b"".join(pieces))) as b:
+        assert a.namelist() == b.namelist()
+        assert len(a.namelist()) >= 4
+        assert all(a.read(name) == b.read(name) for name in a.namelist())
+    (tmp_path / "target").mkdir()
+    target = World(tmp_path / "target", networks=source.networks)
+    summary = target.faces.import_collection(io.BytesIO(b"".join(pieces)), collection="sent")
+    assert (summary.collection, summary.n_identities, summary.n_templates, summary.n_pictures) == ("sent", 3, 6, 3)
+    with pytest.raises(GalleryFormatError, match="what was sent is damaged"):
+        target.faces.import_collection(io.BytesIO(b"".join(pieces)[:-40]), collection="broken")
+    target.close()
+
+
+def test_a_streamed_export_of_no_collection_fails_before_its_first_piece(exported):
+    world, _ = exported
+    with pytest.raises(UnknownCollectionError):
+        next(world.faces.stream_collection(collection="nobody"))
+
+
+def test_an_abandoned_streamed_export_ends_its_transaction(exported, monkeypatch: pytest.MonkeyPatch):
+    world, _ = exported
+    monkeypatch.setattr("facesearch.service.exchange._PIECE_BYTES", 1)
+    pieces = world.faces.stream_collection()
+    assert next(pieces)
+    pieces.close()
+    world.store.scrub()  # waits for readers to end
