@@ -14,6 +14,7 @@ from facesearch.core.errors import CheckpointNotFoundError, OperatingPointError,
 from facesearch.core.face import Alignment
 from facesearch.embedding.checkpoint import verify_digest
 from facesearch.embedding.scales import F32_ALONE, CardPrecisions
+from facesearch.embedding.score_shares import ScoreShares
 
 Triple = tuple[float, float, float]
 """One value a channel, red, green, blue."""
@@ -128,6 +129,7 @@ class EmbedderCard:
         id_digest: What an embedder id's digits are taken from: ``sha256``, or a digest of that and of what the user said about the
             crop and its pixels, since another crop makes another embedder of the same weights.
         precisions: In which precisions its figures hold, and its scales for int8.
+        score_shares: By way of embedding, how mated and non-mated scores are spread; empty where nobody counted them.
     """
 
     name: str
@@ -147,6 +149,7 @@ class EmbedderCard:
     figures: Mapping[str, Figures] = field(default_factory=dict)
     id_digest: str = ""
     precisions: CardPrecisions = F32_ALONE
+    score_shares: Mapping[str, ScoreShares] = field(default_factory=dict)
 
     @property
     def mean(self) -> Triple:

@@ -21,6 +21,7 @@ from facesearch.core.face import Alignment
 from facesearch.embedding.backbones import check_backbone
 from facesearch.embedding.card import EmbedderCard, Figures, Origin, Preparation, Triple, embedder_id_of
 from facesearch.embedding.scales import parse_precisions
+from facesearch.embedding.score_shares import parse_score_shares
 
 ARCFACE_112 = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
 """Five points on a crop of 112 pixels as ArcFace made them the field's standard (Deng et al. 2019)."""
@@ -75,6 +76,7 @@ def read_card(path: Path) -> EmbedderCard:
             figures=parse_figures(fields["lfw"] if file is None else {}, name, id_digest),
             id_digest=id_digest,
             precisions=parse_precisions(fields.get("precisions") or {}, path.parent),
+            score_shares=parse_score_shares(fields.get("score_histograms") or {}),
         )
 
 
