@@ -6,12 +6,13 @@ Built once by an entry point and handed to ``bootstrap``; nothing else reads the
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import platformdirs
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from facesearch.core.decision import DEFAULT_IDENTIFY_FPIR, DEFAULT_VERIFY_FMR
 from facesearch.core.errors import SettingsError
@@ -22,8 +23,44 @@ from facesearch.core.quality import QualityGate
 CONFIG_VARIABLE = "FACESEARCH_CONFIG"
 """Environment variable that names the settings file; ``facesearch.toml`` of the current folder where it is not set."""
 
+SERVER_TABLE = "server"
+"""Table of the settings file that holds the service's own settings; see ``facesearch.server_settings``."""
 
-class Settings(BaseSettings):
+
+class FileSettings(BaseSettings):
+    """Settings of arguments, environment, settings file and defaults, in this order.
+
+    Raises:
+        SettingsError: A value is out of range, a name unknown, or the settings file unreadable.
+    """
+
+    table: ClassVar[str] = ""
+    """Table of the settings file that they are read from; empty for what stands before all tables."""
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as exc:
+            first = exc.errors(include_url=False, include_input=False)[0]
+            name = ".".join(str(part) for part in first["loc"]) or "settings"
+            raise SettingsError(f"setting {name}: {first['msg']}", setting=name) from exc
+        except (OSError, ValueError) as exc:
+            raise SettingsError(f"the settings file {_config_file()} cannot be read: {exc}") from exc
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the sources in order: arguments, environment, settings file, defaults."""
+        return (init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=_file_values(cls.table)))
+
+
+class Settings(FileSettings):
     """Everything that can be set, each also as ``FACESEARCH_<NAME>`` and as a key of ``facesearch.toml``.
 
     Raises:
@@ -93,31 +130,6 @@ class Settings(BaseSettings):
 
     busy_timeout_s: float = Field(30.0, gt=0, le=3600, description="Wait for other writers of the database, in seconds.")
 
-    def __init__(self, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as exc:
-            first = exc.errors(include_url=False, include_input=False)[0]
-            name = ".".join(str(part) for part in first["loc"]) or "settings"
-            raise SettingsError(f"setting {name}: {first['msg']}", setting=name) from exc
-        except (OSError, ValueError) as exc:
-            raise SettingsError(f"the settings file {_config_file()} cannot be read: {exc}") from exc
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Put the sources in order: arguments, environment, settings file, defaults."""
-        file = _config_file()
-        if CONFIG_VARIABLE in os.environ and not file.is_file():
-            raise SettingsError(f"{CONFIG_VARIABLE} names {file}, which is no file")
-        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file))
-
     @property
     def resolved_database_url(self) -> str:
         """The database URL, with the default filled in."""
@@ -131,3 +143,16 @@ class Settings(BaseSettings):
 
 def _config_file() -> Path:
     return Path(os.environ.get(CONFIG_VARIABLE, "facesearch.toml"))
+
+
+def _file_values(table: str) -> dict[str, Any]:
+    file = _config_file()
+    if not file.is_file():
+        if CONFIG_VARIABLE in os.environ:
+            raise SettingsError(f"{CONFIG_VARIABLE} names {file}, which is no file")
+        return {}
+    values = tomllib.loads(file.read_text(encoding="utf-8"))
+    own = values.pop(SERVER_TABLE, {})
+    if not isinstance(own, dict):
+        raise SettingsError(f"{SERVER_TABLE} in {file} is a table, [{SERVER_TABLE}], not a value", setting=SERVER_TABLE)
+    return own if table == SERVER_TABLE else values

@@ -48,6 +48,20 @@ class ImageTooLargeError(InputError):
     status = 413
 
 
+class BodyTooLargeError(InputError):
+    """A request is longer, or has more parts, than the service takes."""
+
+    code = "body_too_large"
+    status = 413
+
+
+class UnsupportedMediaTypeError(InputError):
+    """A request's body is of a type that the service does not read."""
+
+    code = "unsupported_media_type"
+    status = 415
+
+
 class VideoDecodeError(InputError):
     """The file is no video that can be read."""
 
@@ -84,6 +98,12 @@ class ProtocolFileError(InputError):
     code = "bad_protocol_file"
 
 
+class CropStoreError(InputError):
+    """A store of crops, or a list of what was cleaned from it, is missing, unfinished, damaged or of another one."""
+
+    code = "bad_crop_store"
+
+
 class EnrollmentError(FaceSearchError):
     """The request contradicts what is enrolled."""
 
@@ -111,6 +131,27 @@ class UnknownFeedbackError(EnrollmentError):
 
     code = "unknown_feedback"
     status = 404
+
+
+class UnknownTemplateError(EnrollmentError):
+    """No template, or no picture of one, has this id."""
+
+    code = "unknown_template"
+    status = 404
+
+
+class UnknownJobError(EnrollmentError):
+    """No job has this id; jobs are forgotten a week after their end."""
+
+    code = "unknown_job"
+    status = 404
+
+
+class PreconditionFailedError(EnrollmentError):
+    """What was to be changed was changed by somebody else since it was read."""
+
+    code = "precondition_failed"
+    status = 412
 
 
 class UnknownVideoError(EnrollmentError):
@@ -295,6 +336,102 @@ class FileWriteError(StoreError):
     """A result, crop or snapshot could not be written (permissions, no space left)."""
 
     code = "file_write"
+
+
+class AuditError(StoreError):
+    """The audit log was tampered with, or its key or head file is missing or open to others: nothing is appended to it."""
+
+    code = "audit_broken"
+
+
+class AccessError(FaceSearchError):
+    """Who asks may not have what is asked for."""
+
+    code = "access_denied"
+    exit_code = 7
+    status = 403
+
+
+class UnauthorizedError(AccessError):
+    """No API key was given, or none that is valid; which of the two, and why, is not told."""
+
+    code = "unauthorized"
+    status = 401
+
+
+class ForbiddenError(AccessError):
+    """The API key lacks the scope or the collection."""
+
+    code = "forbidden"
+
+
+class RateLimitedError(AccessError):
+    """The API key made more requests than it may; ``context["retry_after_s"]`` says when it may ask again."""
+
+    code = "rate_limited"
+    status = 429
+
+
+class UnknownKeyError(AccessError):
+    """No API key has this id."""
+
+    code = "unknown_key"
+    status = 404
+
+
+class ServiceError(FaceSearchError):
+    """The service cannot take a request now, or not as it was sent."""
+
+    code = "service_unavailable"
+    exit_code = 8
+    status = 503
+
+
+class OverloadedError(ServiceError):
+    """More requests wait than the service keeps; ``context["retry_after_s"]`` says when to ask again."""
+
+    code = "overloaded"
+
+
+class RequestTimeoutError(ServiceError):
+    """A request took longer than the service allows, and was given up."""
+
+    code = "request_timeout"
+    status = 504
+
+
+class IdempotencyConflictError(ServiceError):
+    """An idempotency key was used for another request, or its request is still being worked on (``retry_after_s``)."""
+
+    code = "idempotency_conflict"
+    status = 409
+
+
+class ServiceError(FaceSearchError):
+    """The service cannot answer a request now; the same request may succeed later."""
+
+    code = "service_unavailable"
+    exit_code = 8
+    status = 503
+
+
+class OverloadedError(ServiceError):
+    """Everything that answers requests is busy; ``context["retry_after_s"]`` says when to ask again."""
+
+    code = "overloaded"
+
+
+class RequestTimeoutError(ServiceError):
+    """A request took longer than the service lets one take; ``context["retry_after_s"]`` says when to ask again."""
+
+    code = "request_timeout"
+
+
+class SlowBodyError(ServiceError):
+    """The body of a request did not arrive in time."""
+
+    code = "slow_body"
+    status = 408
 
 
 class SettingsError(FaceSearchError):

@@ -21,6 +21,9 @@ BRANCHES = {  # class: (exit status, HTTP status), as the house plan's section 6
     errors.GalleryError: (4, 503),
     errors.ModelError: (5, 503),
     errors.StoreError: (6, 503),
+    errors.ServiceError: (8, 503),
+    errors.AccessError: (7, 403),
+    errors.ServiceError: (8, 503),
     errors.SettingsError: (2, 500),
 }
 OWN_STATUS = {
@@ -29,7 +32,18 @@ OWN_STATUS = {
     errors.UnknownCollectionError: 404,
     errors.UnknownFeedbackError: 404,
     errors.UnknownVideoError: 404,
+    errors.BodyTooLargeError: 413,
+    errors.UnsupportedMediaTypeError: 415,
+    errors.UnknownTemplateError: 404,
+    errors.UnknownJobError: 404,
+    errors.PreconditionFailedError: 412,
+    errors.UnauthorizedError: 401,
+    errors.RateLimitedError: 429,
+    errors.UnknownKeyError: 404,
+    errors.RequestTimeoutError: 504,
+    errors.IdempotencyConflictError: 409,
     errors.TemplateFormatError: 500,
+    errors.SlowBodyError: 408,
 }
 
 
@@ -70,7 +84,7 @@ def test_codes_are_unique() -> None:
 
 
 def test_exit_status_1_is_kept_for_no_match() -> None:
-    assert {error.exit_code for error in (FaceSearchError, *ALL)} == {2, 3, 4, 5, 6, 70}
+    assert {error.exit_code for error in (FaceSearchError, *ALL)} == {2, 3, 4, 5, 6, 8, 70}
 
 
 def test_an_error_carries_its_message_and_its_context() -> None:
