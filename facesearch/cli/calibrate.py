@@ -15,8 +15,8 @@ from facesearch.cli import options
 from facesearch.cli.output import printable, progress, write_json, write_line, write_note, write_table
 from facesearch.cli.report_file import check_report, write_report
 from facesearch.cli.session import session_of
-from facesearch.cli.shapes import calibration_outcome_shape, calibration_shape
 from facesearch.core.errors import InputError
+from facesearch.service.shapes import calibration_outcome_shape, calibration_shape
 
 if TYPE_CHECKING:
     from facesearch.core.calibration import Calibration

@@ -12,7 +12,7 @@ import typer
 from facesearch.cli import options
 from facesearch.cli.output import confirm, printable, write_json, write_line, write_table
 from facesearch.cli.session import session_of
-from facesearch.cli.shapes import collection_shape
+from facesearch.service.shapes import collection_shape
 
 app = typer.Typer(help="Look after galleries.")
 

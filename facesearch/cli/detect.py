@@ -13,8 +13,8 @@ import typer
 from facesearch.cli import options
 from facesearch.cli.output import box_text, printable, write_json, write_line, write_note, write_table
 from facesearch.cli.session import session_of
-from facesearch.cli.shapes import detection_shape, error_shape, quality_shape
 from facesearch.core.errors import InputError
+from facesearch.service.shapes import detection_shape, error_shape, quality_shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,9 +14,9 @@ from facesearch.cli import options
 from facesearch.cli.folder_report import FolderReportFile
 from facesearch.cli.output import LINES_EVERY_S, printable, progress, write_json, write_line, write_note, write_table
 from facesearch.cli.session import Session, session_of
-from facesearch.cli.shapes import enrollment_shape, outcome_shape
 from facesearch.core.errors import DuplicateTemplateError, EnrollmentError, InputError
 from facesearch.core.paths import is_folder
+from facesearch.service.shapes import enrollment_shape, outcome_shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,8 +20,8 @@ from pathlib import Path
 import typer
 
 from facesearch.cli.output import printable, write_json, writing_results
-from facesearch.cli.shapes import Shape, error_shape
 from facesearch.core.errors import FaceSearchError
+from facesearch.service.shapes import Shape, error_shape
 from facesearch.version import __version__
 
 USAGE = 2

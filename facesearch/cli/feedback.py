@@ -12,7 +12,7 @@ import typer
 from facesearch.cli import options
 from facesearch.cli.output import box_text, printable, write_json, write_line, write_table
 from facesearch.cli.session import session_of
-from facesearch.cli.shapes import feedback_shape
+from facesearch.service.shapes import feedback_shape
 
 if TYPE_CHECKING:
     from facesearch.core.records import Feedback

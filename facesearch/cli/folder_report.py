@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from facesearch.cli.shapes import outcome_shape
 from facesearch.core.errors import FileWriteError, InputError
 from facesearch.core.paths import is_folder
+from facesearch.service.shapes import outcome_shape
 
 if TYPE_CHECKING:
     from facesearch.service.enroll_folder import FileOutcome

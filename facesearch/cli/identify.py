@@ -14,10 +14,10 @@ from facesearch.cli import options
 from facesearch.cli.detect import Draw, draw_faces
 from facesearch.cli.output import LINES_EVERY_S, box_text, printable, progress, rate, write_json, write_line, write_table
 from facesearch.cli.session import Session, session_of
-from facesearch.cli.shapes import answer_shape, identification_shape
 from facesearch.cli.verify import NO_MATCH, evidence_text
 from facesearch.core.errors import InputError
 from facesearch.core.paths import is_folder
+from facesearch.service.shapes import answer_shape, identification_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

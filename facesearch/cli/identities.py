@@ -13,9 +13,9 @@ import typer
 from facesearch.cli import options
 from facesearch.cli.output import box_text, confirm, printable, write_json, write_line, write_table
 from facesearch.cli.session import session_of
-from facesearch.cli.shapes import identity_shape, template_shape
 from facesearch.core.errors import InputError
 from facesearch.core.paths import is_there
+from facesearch.service.shapes import identity_shape, template_shape
 
 app = typer.Typer(help="Look after who is enrolled.")
 

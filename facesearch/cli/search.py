@@ -12,7 +12,7 @@ import typer
 from facesearch.cli import options
 from facesearch.cli.output import box_text, write_json, write_line, write_table
 from facesearch.cli.session import session_of
-from facesearch.cli.shapes import candidate_shape, detection_shape
+from facesearch.service.shapes import candidate_shape, detection_shape
 
 
 def search(

@@ -12,8 +12,8 @@ import typer
 from facesearch.cli import options
 from facesearch.cli.output import printable, rate, write_json, write_line
 from facesearch.cli.session import session_of
-from facesearch.cli.shapes import verification_shape
 from facesearch.core.errors import InputError
+from facesearch.service.shapes import verification_shape
 
 if TYPE_CHECKING:
     from facesearch.core.decision import OperatingPoint, Verification

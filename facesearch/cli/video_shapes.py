@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from facesearch.cli.shapes import Shape, detection_shape, operating_point_shape
+from facesearch.service.shapes import Shape, detection_shape, operating_point_shape
 
 if TYPE_CHECKING:
     from facesearch.core.video import Sighting, Video, VideoFindings, VideoTrack

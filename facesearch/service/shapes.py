@@ -1,7 +1,8 @@
-"""The shapes of JSON answers: plain values made from the library's.
+"""The shapes of JSON answers: plain values made from the library's, for the command line and the service alike.
 
-They are an interface: ``docs/cli.md`` describes them, and a name once given stays. Rates lie in [0, 1], boxes are
-``[x1, y1, x2, y2]`` in pixels of the upright photograph, times are UTC in ISO 8601, and no vector is ever among them.
+They are an interface: ``docs/cli.md`` and the service's OpenAPI document describe them, and a name once given stays. Rates lie in
+[0, 1], boxes are ``[x1, y1, x2, y2]`` in pixels of the upright photograph, times are UTC in ISO 8601, and no vector is ever among
+them.
 """
 
 from __future__ import annotations
