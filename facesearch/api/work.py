@@ -81,7 +81,7 @@ class WorkPool:
             **named: Its arguments by name.
 
         Raises:
-            OverloadedError: Every thread is busy and the queue full, or the pool is closed; ``retry_after_s`` says when to ask again.
+            OverloadedError: The threads are busy and the queue is full, or the pool is closed; ``retry_after_s`` says when to ask.
             RequestTimeoutError: It took longer. A call that had not begun never does; one that had goes on to its end.
         """
         future = self._submit(lambda: fn(*args, **named))

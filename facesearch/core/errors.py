@@ -407,26 +407,6 @@ class IdempotencyConflictError(ServiceError):
     status = 409
 
 
-class ServiceError(FaceSearchError):
-    """The service cannot answer a request now; the same request may succeed later."""
-
-    code = "service_unavailable"
-    exit_code = 8
-    status = 503
-
-
-class OverloadedError(ServiceError):
-    """Everything that answers requests is busy; ``context["retry_after_s"]`` says when to ask again."""
-
-    code = "overloaded"
-
-
-class RequestTimeoutError(ServiceError):
-    """A request took longer than the service lets one take; ``context["retry_after_s"]`` says when to ask again."""
-
-    code = "request_timeout"
-
-
 class SlowBodyError(ServiceError):
     """The body of a request did not arrive in time."""
 

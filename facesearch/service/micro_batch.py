@@ -1,8 +1,8 @@
 """Faces of concurrent requests in shared runs of the embedder's network.
 
-A run of sixteen crops takes less than sixteen runs of one. Whoever comes while a run is on waits for its end, a few milliseconds, and
-shares the next one with all who came meanwhile; a caller that is alone never waits. The vectors are those of separate runs: a vector depends on its crop alone (see ``Embedder``). It makes no threads:
-each run is made by one of the callers whose crops are in it.
+A run of sixteen crops takes less than sixteen runs of one. Whoever comes while a run is on waits for its end, a few milliseconds,
+and shares the next one with all who came meanwhile; a caller that is alone never waits. The vectors are those of separate runs: a
+vector depends on its crop alone (see ``Embedder``). It makes no threads: a run is made by one of the callers whose crops are in it.
 """
 
 from __future__ import annotations

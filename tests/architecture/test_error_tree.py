@@ -21,7 +21,6 @@ BRANCHES = {  # class: (exit status, HTTP status), as the house plan's section 6
     errors.GalleryError: (4, 503),
     errors.ModelError: (5, 503),
     errors.StoreError: (6, 503),
-    errors.ServiceError: (8, 503),
     errors.AccessError: (7, 403),
     errors.ServiceError: (8, 503),
     errors.SettingsError: (2, 500),
@@ -84,7 +83,7 @@ def test_codes_are_unique() -> None:
 
 
 def test_exit_status_1_is_kept_for_no_match() -> None:
-    assert {error.exit_code for error in (FaceSearchError, *ALL)} == {2, 3, 4, 5, 6, 8, 70}
+    assert {error.exit_code for error in (FaceSearchError, *ALL)} == {2, 3, 4, 5, 6, 7, 8, 70}
 
 
 def test_an_error_carries_its_message_and_its_context() -> None:
