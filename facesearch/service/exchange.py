@@ -110,8 +110,8 @@ class Exchange:
     def stream(self, *, collection: str) -> Generator[bytes, None, ExchangeSummary]:
         """Yield an exported collection piece by piece; what ``export`` writes, but for flags of the archive's parts.
 
-        Nothing touches the disk. The transaction it reads in is open from the first piece to the last, or to ``close()``, and belongs
-        to the caller's thread.
+        Nothing touches the disk. It reads in one transaction, open from the first piece to the last or to ``close()``; one thread
+        takes them all.
 
         Raises:
             UnknownCollectionError: There is no such collection; before the first piece.
