@@ -20,8 +20,8 @@ Kind = Literal["arcface", "cosface"]
 class MarginSoftmax(nn.Module):
     """Cross entropy of scaled cosines to one vector a person, the own person's with a margin.
 
-    ArcFace adds the margin to the angle (Deng et al. 2019), CosFace takes it from the cosine (Wang et al. 2018). With a sampled head
-    a step looks at the batch's own people and a random share of the others (partial FC, An et al. 2021).
+    ArcFace adds the margin to the angle (Deng et al. 2019), CosFace takes it from the cosine (Wang et al. 2018). With a sampled
+    head a step looks at the batch's own people and a random share of the others (partial FC, An et al. 2021).
 
     Args:
         kind: ``"arcface"`` or ``"cosface"``.

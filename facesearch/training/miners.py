@@ -41,9 +41,7 @@ def squared_distances(vectors: torch.Tensor) -> torch.Tensor:
     return (2.0 - 2.0 * vectors @ vectors.T).clamp_min(0.0)
 
 
-def mine(
-    miner: Miner, distances: torch.Tensor, labels: torch.Tensor, *, margin: float, dim: int = 128, seed: int = 0
-) -> Triplets:
+def mine(miner: Miner, distances: torch.Tensor, labels: torch.Tensor, *, margin: float, dim: int = 128, seed: int = 0) -> Triplets:
     """Return the triplets of a batch by the miner's rule.
 
     Args:
@@ -132,4 +130,3 @@ def _distance_weighted(chances: torch.Tensor, positive: torch.Tensor, seed: int)
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.multinomial(weights.cpu(), 1, generator=generator).flatten()
     return Triplets(anchors, positives, drawn.to(anchors.device))
-

@@ -18,7 +18,7 @@ Rows = NDArray[np.int64]
 """Places of crops in a store."""
 
 Few = Literal["repeat", "leave-out"]
-"""What becomes of people with fewer than K photographs: some of theirs come twice (turned and coloured otherwise), or none comes."""
+"""What becomes of people with fewer than K photographs: some of theirs come twice (each otherwise augmented), or none."""
 
 
 class Sampler(Protocol):
@@ -185,7 +185,9 @@ class PairSampler:
         """Return the rows of the pairs, mated ones first; people are drawn with equal chances."""
         generator = np.random.default_rng((self._seed, step))
         half = self._n_pairs // 2
-        mated = [generator.choice(self._able[person], 2, replace=False) for person in generator.integers(len(self._able), size=half)]
+        mated = [
+            generator.choice(self._able[person], 2, replace=False) for person in generator.integers(len(self._able), size=half)
+        ]
         other = []
         for _ in range(half):
             one, two = generator.choice(len(self._people), 2, replace=False)

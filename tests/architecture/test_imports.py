@@ -83,6 +83,10 @@ TORCH_AT_THE_TOP = {
     "embedding/backbones/mobilenet.py",
     "embedding/prepared.py",
     "detection/networks.py",
+    # Training is torch: these are imported by the training commands alone.
+    "training/class_head.py",
+    "training/losses.py",
+    "training/miners.py",
 }
 
 
