@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from facesearch.service.evaluate_robustness import EvaluateRobustness
     from facesearch.service.evaluation import Evaluation
     from facesearch.service.photographs import EmbedPhotographs
+    from facesearch.training.prepare import PrepareCrops
 
 
 class MeasuringParts(ABC):
@@ -131,6 +132,31 @@ class MeasuringParts(ABC):
             "thresholds": list(settings.detection_thresholds),
             "max_faces": settings.max_faces,
         }
+
+    @cached_property
+    def prepare_crops(self) -> PrepareCrops:
+        """What makes stores of crops for the embedder's alignment; imported late, since no other command needs it."""
+        from facesearch.imaging.quality import measure_quality
+        from facesearch.training.prepare import PrepareCrops
+
+        settings = self.settings
+        names = ("min_face_px", "scale_factor", "detection_thresholds", "max_faces", "max_image_bytes", "max_image_pixels")
+        precisions = {name: one for name, one in self.precisions.items() if name != self.card.name}
+        recipe = {
+            "release": __version__,
+            "engine": self.engine.name,
+            "precision": precisions,
+            **{name: getattr(settings, name) for name in names},
+        }
+        return PrepareCrops(
+            self.decode,
+            self.detector,
+            align_faces,
+            alignment=self.card.alignment,
+            recipe=recipe,
+            min_face_px=settings.min_face_px,
+            meter=measure_quality,
+        )
 
     @cached_property
     def robustness(self) -> EvaluateRobustness:

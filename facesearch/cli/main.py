@@ -28,6 +28,7 @@ from facesearch.cli.output import write_line
 from facesearch.cli.robustness import robustness
 from facesearch.cli.search import compare, search
 from facesearch.cli.session import Library, Session, session_of
+from facesearch.cli.train import app as train_app
 from facesearch.cli.verify import verify
 from facesearch.cli.video import app as videos_app
 from facesearch.cli.video import find_in_video, index_video
@@ -82,6 +83,7 @@ app.add_typer(identities.app, name="identities")
 app.add_typer(collections.app, name="collections")
 models.app.command("calibrate")(calibrate_model)
 app.add_typer(models.app, name="models")
+app.add_typer(train_app, name="train")
 app.add_typer(db.app, name="db")
 app.add_typer(gallery.app, name="gallery")
 app.command()(doctor)

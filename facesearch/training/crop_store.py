@@ -132,7 +132,7 @@ class CropStore:
                 new label.
 
         Raises:
-            CropStoreError: No store, unfinished, damaged, of an unknown version, or without a crop; or the list is of another store.
+            CropStoreError: No store, unfinished, damaged, of an unknown version or without a crop, or the list is of another one.
         """
         folder = Path(path)
         manifest = read_manifest(folder)
@@ -146,7 +146,9 @@ class CropStore:
         if cleaned is not None:
             store = store.cleaned(CleanedList.read(cleaned))
         if not len(store):
-            raise CropStoreError(f"{folder} holds no crop" + ("" if cleaned is None else f" that {cleaned} leaves"), path=str(folder))
+            raise CropStoreError(
+                f"{folder} holds no crop" + ("" if cleaned is None else f" that {cleaned} leaves"), path=str(folder)
+            )
         return store
 
     def __len__(self) -> int:

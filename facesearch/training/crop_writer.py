@@ -186,7 +186,10 @@ class CropWriter:
         n_whole = 0  # crops whose pixels are there
         for number in range(len(lines) // per_part + 2):
             part = self._part(number)
-            n_whole += min(per_part, part.stat().st_size // self._crop_bytes) if is_there(part) else 0
+            n_there = min(per_part, part.stat().st_size // self._crop_bytes) if is_there(part) else 0
+            n_whole += n_there
+            if n_there < per_part:
+                break
         rows: list[CropRow] = []
         ends: list[int] = []
         n_crops = end = 0
@@ -205,9 +208,12 @@ class CropWriter:
         self._n_crops = sum(row.detection is not None for row in rows)
         self._rows = file.open("ab")
         self._rows.truncate(ends[len(rows) - 1] if rows else 0)
-        number = self._n_crops // per_part
+        number, n_left = divmod(self._n_crops, per_part)
+        if n_left:
+            os.truncate(self._part(number), n_left * self._crop_bytes)
+            number += 1
         while is_there(self._part(number)):
-            os.truncate(self._part(number), (self._n_crops - number * per_part) * self._crop_bytes)
+            self._part(number).unlink()
             number += 1
         return rows
 

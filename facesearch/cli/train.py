@@ -1,0 +1,73 @@
+"""``facesearch train …``: photographs of people made ready, networks trained on them, and what comes out exported.
+
+What each command does is in ``facesearch.training``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from facesearch.cli import options
+from facesearch.cli.output import printable, progress, write_json, write_line, write_note, write_table
+from facesearch.cli.session import session_of
+from facesearch.core.errors import InputError
+
+if TYPE_CHECKING:
+    from facesearch.training.prepare import PrepareReport
+
+app = typer.Typer(help="Train embedders on photographs of your own: see docs/training.md.")
+
+MAX_FAILURES = 20
+"""Failures printed; the store and --json have them all."""
+
+Store = Annotated[Path, typer.Argument(metavar="STORE", help="A folder that train prepare made.")]
+
+
+@app.command()
+def prepare(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="<person>/<picture>, or pictures that --labels names.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="STORE", help="Folder of the crops; an unfinished one goes on.")
+    ],
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="CSV", help="Columns file (relative to DIR) and label, instead of folders.")
+    ] = None,
+    face: options.Face = "largest",
+    restart: Annotated[bool, typer.Option("--restart", help="Remove the store that is there and begin anew.")] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Find and align a face of every photograph of a folder of people, for training.
+
+    The crops are those that the embedder in use wants (--embedder NAME for another). Interrupted, the same command goes on.
+    """
+    session = session_of(context)
+    make = session.library.parts(session.settings).prepare_crops
+    with progress("photographs", lines_every_s=10.0) as advance:
+        report = make(folder, output, labels_csv=labels, face=options.parsed_face(face), restart=restart, on_progress=advance)
+    if as_json:
+        write_json(report.as_dict())
+    else:
+        _write_prepared(report)
+    if not report.n_crops:
+        raise InputError(f"none of the {report.n_photographs} photographs gave a crop: there is nothing to train on")
+
+
+def _write_prepared(report: PrepareReport) -> None:
+    known = f", {report.n_known} of them in an earlier run" if report.n_known else ""
+    made = f"{report.n_crops} of {report.n_photographs} photographs are crops of {report.n_people} people"
+    write_line(f"{made} in {printable(report.store)}{known}")
+    write_line(f"{report.n_single} people have one crop, {len(report.people_without_crops)} have none")
+    if report.failures:
+        write_line()
+        write_table(("failure", "photographs"), list(report.counts.items()))
+        write_line()
+        rows = [(one.code, one.path, one.message) for one in report.failures[:MAX_FAILURES]]
+        write_table(("failure", "file", "message"), rows)
+        if len(report.failures) > MAX_FAILURES:
+            write_line(f"… and {len(report.failures) - MAX_FAILURES} more: see --json")
+    for warning in report.warnings:
+        write_note(f"warning: {printable(warning)}")

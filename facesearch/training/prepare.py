@@ -1,0 +1,357 @@
+"""Photographs of labelled people made into a store of aligned faces: decode, detect, choose, align, write.
+
+It embeds nothing and compares nobody: wrong labels go into the store as they are, see ``cleaning``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice, zip_longest
+from pathlib import Path
+
+from facesearch.core.arrays import Pixels
+from facesearch.core.errors import CropStoreError, ImageDecodeError, InputError, ProtocolFileError
+from facesearch.core.face import Alignment, FaceCrop
+from facesearch.core.image import Image
+from facesearch.core.paths import is_there
+from facesearch.core.protocols import Aligner, Detector
+from facesearch.service.faces import FaceChoice, checked_face_choice, choose_face
+from facesearch.service.folder_report import UNREADABLE_FOLDER
+from facesearch.service.free_memory import give_back_free_memory
+from facesearch.service.labelled_folder import LabelledFile, LabelledFolder, picture_names
+from facesearch.service.photographs import VANISHED
+from facesearch.service.pipeline import STREAM_BATCH, STREAM_PX, ImageSource, QualityMeter
+from facesearch.service.rounds import in_rounds
+from facesearch.training.crop_store import CropRow
+from facesearch.training.crop_writer import CropWriter, remove_store
+
+GROUP = 4 * STREAM_BATCH
+"""Photographs written at once: whole rounds, so that a run that goes on puts the same photographs into the networks' batches and
+gets the same crops to the last bit."""
+
+TIDIED_GROUPS = 16
+"""Groups after which free memory is given back to the system."""
+
+MAX_UNLISTED = 20
+"""Pictures without a label that are named; the rest are counted."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of photographs done and the number of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareReport:
+    """What became of a folder.
+
+    Attributes:
+        store: The folder of the store.
+        n_photographs: Photographs with a label.
+        n_crops: Of so many a face was kept.
+        n_known: Photographs that an earlier run had done.
+        failures: The others, in order, with code and message.
+        n_people: Labels with a crop.
+        n_single: Labels with one crop only.
+        people_without_crops: Labels with none.
+        n_unlisted: Pictures in the folder that the label file does not name.
+        unlisted: The first of them.
+    """
+
+    store: Path
+    n_photographs: int
+    n_crops: int
+    n_known: int
+    failures: tuple[CropRow, ...]
+    n_people: int
+    n_single: int
+    people_without_crops: tuple[str, ...]
+    n_unlisted: int
+    unlisted: tuple[str, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Failures of each code, most first."""
+        return dict(Counter(one.code for one in self.failures).most_common())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What will trouble the training, in words."""
+        said = []
+        if self.n_people == 1:
+            said.append("there is one person only: nothing can be learnt about telling people apart")
+        if self.n_people and self.n_single == self.n_people:
+            said.append("nobody has two photographs: nothing can be learnt about what one person's photographs share")
+        if self.people_without_crops:
+            first = ", ".join(self.people_without_crops[:3])
+            said.append(f"{len(self.people_without_crops)} labels have no usable photograph ({first}, …) and are left out")
+        if self.n_unlisted:
+            said.append(f"{self.n_unlisted} pictures of the folder are not in the label file ({self.unlisted[0]}, …)")
+        n_missing = self.counts.get(VANISHED, 0)
+        if n_missing:
+            said.append(f"{n_missing} photographs that the list names are not there")
+        return tuple(said)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return plain values."""
+        return {
+            "store": str(self.store),
+            "n_photographs": self.n_photographs,
+            "n_crops": self.n_crops,
+            "n_known": self.n_known,
+            "n_people": self.n_people,
+            "n_single": self.n_single,
+            "people_without_crops": list(self.people_without_crops),
+            "n_unlisted": self.n_unlisted,
+            "failures_by_code": self.counts,
+            "failures": [
+                {"path": one.path, "person": one.person, "code": one.code, "message": one.message} for one in self.failures
+            ],
+            "warnings": list(self.warnings),
+        }
+
+
+class PrepareCrops:
+    """Makes stores of crops.
+
+    Args:
+        decode: Any source → ``Image``.
+        detector: Finds faces.
+        align: Cuts them out.
+        alignment: The crop that the network to be trained wants.
+        recipe: What a crop depends on besides photograph, alignment and choice of face, as plain JSON values.
+        min_face_px: The detector's smallest face, for messages.
+        meter: Measures how usable each face is; None measures nothing.
+    """
+
+    def __init__(
+        self,
+        decode: Callable[[ImageSource], Image],
+        detector: Detector,
+        align: Aligner,
+        *,
+        alignment: Alignment,
+        recipe: Mapping[str, object],
+        min_face_px: int,
+        meter: QualityMeter | None = None,
+    ) -> None:
+        self._decode = decode
+        self._detector = detector
+        self._align = align
+        self._alignment = alignment
+        self._recipe = recipe
+        self._min_face_px = min_face_px
+        self._meter = meter
+
+    def __call__(
+        self,
+        folder: Path,
+        store: Path,
+        *,
+        labels_csv: Path | None = None,
+        face: FaceChoice = "largest",
+        restart: bool = False,
+        on_progress: Progress | None = None,
+    ) -> PrepareReport:
+        """Make a store of the faces of a folder of people, or go on with one.
+
+        Memory does not grow with the folder beyond a row of text a photograph. A run cut short at any moment goes on from the last
+        group that it wrote, and ends with the same store.
+
+        Args:
+            folder: ``<person>/<picture>``; with ``labels_csv`` the place its file names are relative to.
+            store: Where the crops go.
+            labels_csv: UTF-8 CSV with the columns ``file`` and ``label``.
+            face: Which face of each photograph.
+            restart: Remove the store that is there and begin anew.
+            on_progress: Called after each photograph.
+
+        Raises:
+            InputError: The folder or the label file cannot be used, or ``store`` holds something else.
+            CropStoreError: ``store`` was made otherwise, or from another state of the folder.
+            FileWriteError: The store cannot be written: no space left, for example. What was written stays.
+            ModelError: A network failed; likewise.
+        """
+        checked_face_choice(face)
+        listed = LabelledFolder(folder, labels_csv=labels_csv)
+        n_photographs, unlisted = _looked_through(folder, listed, is_by_list=labels_csv is not None)
+        if restart:
+            remove_store(store)
+        recipe = {**self._recipe, "face": face, "labels": "folders" if labels_csv is None else "list"}
+        with CropWriter(store, self._alignment, recipe, group=GROUP) as writer:
+            n_known = len(writer.done)
+            files = _still_to_do(folder, listed, writer)
+            if writer.is_complete:
+                if next(files, None) is not None:
+                    raise CropStoreError(
+                        f"{folder} has photographs that {store} lacks: prepare anew with --restart", path=str(store)
+                    )
+            else:
+                self._write(folder, files, writer, face, lambda done: on_progress and on_progress(n_known + done, n_photographs))
+                about = _about(folder, writer.done, len(unlisted))
+                writer.finish(about)
+            empty = _empty_folders(folder, writer.done) if labels_csv is None else []
+            return _report(store, writer.done, n_known, unlisted, empty)
+
+    def _write(
+        self, root: Path, files: Iterator[LabelledFile], writer: CropWriter, face: FaceChoice, tell: Callable[[int], object]
+    ) -> None:
+        """Write the outcomes of files, a group at a time."""
+
+        def work(items: list[LabelledFile], stop: threading.Event) -> Iterator[tuple[CropRow, Pixels | None]]:
+            part: list[tuple[LabelledFile, Image | CropRow]] = []
+            n_px = 0
+            for item in items:
+                if stop.is_set():
+                    return
+                part.append((item, self._opened(root, item)))
+                opened = part[-1][1]
+                n_px += opened.width * opened.height if isinstance(opened, Image) else 0
+                if n_px >= STREAM_PX:
+                    yield from self._cut(root, part, face)
+                    part, n_px = [], 0
+            yield from self._cut(root, part, face)
+
+        n_done = n_groups = 0
+        with closing(in_rounds(files, work, size=STREAM_BATCH)) as outcomes:
+            while group := list(islice(outcomes, GROUP)):
+                writer.add(group)
+                writer.done += [row for row, _ in group]
+                n_done += len(group)
+                n_groups += 1
+                tell(n_done)
+                if n_groups % TIDIED_GROUPS == 1:
+                    give_back_free_memory()
+
+    def _opened(self, root: Path, item: LabelledFile) -> Image | CropRow:
+        if item.problem:
+            return _failed(root, item, UNREADABLE_FOLDER, item.problem)
+        try:
+            return self._decode(item.path)
+        except InputError as exc:
+            if exc.code == ImageDecodeError.code and not is_there(item.path):
+                return _failed(root, item, VANISHED, "there is no such file")
+            return _failed(root, item, exc.code, exc.message)
+
+    def _cut(
+        self, root: Path, part: Sequence[tuple[LabelledFile, Image | CropRow]], choice: FaceChoice
+    ) -> Iterator[tuple[CropRow, Pixels | None]]:
+        """Yield row and pixels of each photograph of a part."""
+        found = iter(self._detector.detect_batch([opened for _, opened in part if isinstance(opened, Image)]))
+        for item, opened in part:
+            if isinstance(opened, CropRow):
+                yield opened, None
+                continue
+            try:
+                chosen = choose_face(opened, next(found), choice, min_face_px=self._min_face_px)
+                crop = self._align(opened, (chosen,), self._alignment)[0]
+            except InputError as exc:
+                yield _failed(root, item, exc.code, exc.message), None
+                continue
+            yield self._row(root, item, opened, crop), crop.pixels
+
+    def _row(self, root: Path, item: LabelledFile, image: Image, crop: FaceCrop) -> CropRow:
+        quality = self._meter(crop, self._alignment).score if self._meter is not None else None
+        checksum = zlib.crc32(crop.pixels.tobytes())
+        return CropRow(_name(root, item), item.label, crop.detection, image.digest, checksum, quality)
+
+
+def _name(root: Path, item: LabelledFile) -> str:
+    return item.path.relative_to(root).as_posix()
+
+
+def _failed(root: Path, item: LabelledFile, code: str, message: str) -> CropRow:
+    # The store says nothing of where the folder lay.
+    name = _name(root, item)
+    return CropRow(name, item.label, code=code, message=message.replace(str(item.path), name).removeprefix(f"{name}: "))
+
+
+def _looked_through(folder: Path, listed: LabelledFolder, *, is_by_list: bool) -> tuple[int, list[str]]:
+    """Return the number of photographs, and the pictures that a label file leaves out.
+
+    Raises:
+        ProtocolFileError: The label file names a photograph twice, or none that is there.
+    """
+    if not is_by_list:
+        return listed.count(), []
+    labels: dict[str, str] = {}
+    n_listed = n_there = 0
+    for one in listed:
+        name = _name(folder, one)
+        if name in labels:
+            raise ProtocolFileError(f"the label file names {name} twice, as {labels[name]!r} and as {one.label!r}", path=name)
+        labels[name] = one.label
+        n_listed += 1
+        n_there += is_there(one.path)
+    if not n_there:
+        raise ProtocolFileError(
+            f"none of the {n_listed} photographs of the label file is in {folder}: its names are relative to that folder",
+            path=str(folder),
+        )
+    pictures = [*_pictures(folder), *(one for inner in sorted(folder.iterdir()) if inner.is_dir() for one in _pictures(inner))]
+    names = (one.relative_to(folder).as_posix() for one in pictures)
+    return n_listed, [name for name in names if name not in labels]
+
+
+def _pictures(folder: Path) -> list[Path]:
+    try:
+        return [folder / name for name in picture_names(folder)]
+    except OSError:  # whoever is listed in it fails by name
+        return []
+
+
+def _still_to_do(folder: Path, listed: LabelledFolder, writer: CropWriter) -> Iterator[LabelledFile]:
+    """Return the files behind those that an earlier run did.
+
+    Raises:
+        CropStoreError: The folder's list does not begin as it did then.
+    """
+    files = iter(listed)
+    for row, file in zip_longest(writer.done, islice(files, len(writer.done))):
+        now = None if file is None else (_name(folder, file), file.label)
+        if now != (row.path, row.person):
+            seen = "nothing" if now is None else f"{now[0]} of {now[1]!r}"
+            raise CropStoreError(
+                f"{folder} is not what it was when the store was begun: where {row.path} of {row.person!r} came then, {seen} comes "
+                "now; name another folder for the store, or begin anew with --restart",
+                path=row.path,
+            )
+    return files
+
+
+def _about(folder: Path, rows: Sequence[CropRow], n_unlisted: int) -> dict[str, object]:
+    sha = hashlib.sha256()
+    for row in rows:
+        sha.update(f"{row.path}\0{row.person}\0{row.digest}\n".encode("utf-8", "surrogateescape"))
+    n_crops = sum(row.detection is not None for row in rows)
+    return {
+        "source": {"name": folder.absolute().name, "digest": sha.hexdigest()},
+        "counts": {"photographs": len(rows), "crops": n_crops, "failures": len(rows) - n_crops, "unlisted": n_unlisted},
+    }
+
+
+def _empty_folders(folder: Path, rows: Sequence[CropRow]) -> list[str]:
+    """Return the labels whose folders hold no picture at all."""
+    labels = {row.person for row in rows}
+    return [one.name for one in folder.iterdir() if one.is_dir() and not one.name.startswith(".") and one.name not in labels]
+
+
+def _report(store: Path, rows: Sequence[CropRow], n_known: int, unlisted: Sequence[str], empty: Sequence[str]) -> PrepareReport:
+    counts = Counter(row.person for row in rows if row.detection is not None)
+    without = sorted({row.person for row in rows}.difference(counts).union(empty))
+    return PrepareReport(
+        store,
+        len(rows),
+        counts.total(),
+        n_known,
+        tuple(row for row in rows if row.detection is None),
+        len(counts),
+        sum(count == 1 for count in counts.values()),
+        tuple(without),
+        len(unlisted),
+        tuple(unlisted[:MAX_UNLISTED]),
+    )
