@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SHARE_TOLERANCE = 5e-3
-"""How far the shares of a histogram may be from adding up to 1: each is written with three digits, so that each is right within half a per cent."""
+"""How far the shares of a histogram may be from adding up to 1: each is written with three digits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ def test_a_card_without_them_has_none():
     ],
 )
 def test_what_contradicts_itself_is_refused(changes):
-    with pytest.raises(ValueError, match="histogram|bins"):
+    with pytest.raises(ValueError, match=r"histogram|bins"):
         shares(**changes)
 
 
