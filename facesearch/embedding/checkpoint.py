@@ -53,9 +53,17 @@ def verify_digest(path: Path, sha256: str) -> None:
         CheckpointNotFoundError: The file is absent or cannot be read.
         CheckpointDigestError: It is another file; names both digests.
     """
+    _require_digest(path, digest_of(path), sha256)
+
+
+def digest_of(path: Path) -> str:
+    """Return a file's SHA-256, lower-case hex.
+
+    Raises:
+        CheckpointNotFoundError: The file is absent or cannot be read.
+    """
     with _file_errors(path), path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    _require_digest(path, found, sha256)
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _require_digest(path: Path, found: str, sha256: str) -> None:
@@ -93,7 +101,19 @@ def load_checkpoint(path: Path, *, sha256: str) -> dict[str, torch.Tensor]:
         CheckpointDigestError: It is another file; names both digests.
         CheckpointFormatError: It is no safetensors file, or a tensor is not of floats or holds NaN or infinity.
     """
-    content = read_checked(path, sha256=sha256)
+    return parse_tensors(read_checked(path, sha256=sha256), path)
+
+
+def parse_tensors(content: bytes, path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of a safetensors file's content as float32.
+
+    Args:
+        content: The file.
+        path: Where it came from, for messages.
+
+    Raises:
+        CheckpointFormatError: It is no safetensors file, or a tensor is not of floats or holds NaN or infinity.
+    """
     import safetensors.torch
 
     with _format_errors(path):

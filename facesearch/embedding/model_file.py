@@ -10,6 +10,7 @@ import struct
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from facesearch.core.errors import ModelDescriptionError, ModelFileError, UnsupportedModelError
 from facesearch.inference.graph_file import Port, inspect_graph, require_one_output
@@ -104,12 +105,28 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         ModelFileError: Its header cannot be read.
     """
     try:
+        return {name: tuple(one["shape"]) for name, one in safetensors_header(path).items() if name != "__metadata__"}
+    except (KeyError, TypeError) as exc:
+        raise ModelFileError(f"{path.name} is no safetensors file that can be read: {exc}", path=str(path)) from exc
+
+
+def safetensors_header(path: Path) -> dict[str, Any]:
+    """Return a safetensors file's header: its tensors' types, shapes and places, and texts under ``__metadata__``.
+
+    Raises:
+        ModelFileError: It cannot be read.
+    """
+    try:
         with path.open("rb") as stream:
             (length,) = struct.unpack("<Q", stream.read(8))
+            if length > _LARGEST_HEADER:
+                raise ValueError(f"a header of {length} bytes")
             header = json.loads(stream.read(length))
-        return {name: tuple(one["shape"]) for name, one in header.items() if name != "__metadata__"}
-    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError) as exc:
+        if not isinstance(header, dict) or not isinstance(header.get("__metadata__", {}), dict):
+            raise TypeError("the header is no table")
+    except (OSError, ValueError, struct.error, TypeError) as exc:
         raise ModelFileError(f"{path.name} is no safetensors file that can be read: {exc}", path=str(path)) from exc
+    return header
 
 
 def facts_of_graph(path: Path, output: str | None) -> GraphFacts:

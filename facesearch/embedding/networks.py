@@ -9,13 +9,14 @@ import hashlib
 import io
 import re
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
-from facesearch.core.errors import CheckpointFormatError, EngineError, ModelFileError, UnsupportedModelError
+from facesearch.core.errors import EngineError, ModelFileError, UnsupportedModelError
 from facesearch.embedding.backbones import build_backbone
 from facesearch.embedding.card import EmbedderCard
 from facesearch.embedding.checkpoint import fill, load_checkpoint, read_checked
 from facesearch.embedding.dlib_file import read_dlib
+from facesearch.embedding.state_file import read_state
 from facesearch.inference import NetworkSpec
 from facesearch.inference.network import GraphFile
 
@@ -89,7 +90,7 @@ def _tensors(card: EmbedderCard) -> dict[str, torch.Tensor]:
         tensors = load_checkpoint(card.weights_path, sha256=card.sha256)
     else:
         content = read_checked(card.weights_path, sha256=card.sha256)
-        tensors = _dlib(content, card) if card.format == "dlib" else _state(content, card)
+        tensors = _dlib(content, card) if card.format == "dlib" else read_state(content, source=card.weights_path.name)
     return {
         name: tensor for name, tensor in tensors.items() if card.backbone != "inception-resnet-v1" or not _CLASSIFIER.match(name)
     }
@@ -99,23 +100,6 @@ def _dlib(content: bytes, card: EmbedderCard) -> dict[str, torch.Tensor]:
     import torch
 
     return {name: torch.from_numpy(values.copy()) for name, values in read_dlib(content, source=card.weights_path.name).items()}
-
-
-def _state(content: bytes, card: EmbedderCard) -> dict[str, torch.Tensor]:
-    """Return the tensors of a ``torch.save`` file; nothing but tensors is unpickled."""
-    import pickle
-
-    import torch
-
-    try:
-        found: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as exc:
-        raise CheckpointFormatError(
-            f"{card.weights_path.name} is no file of tensors: {str(exc).splitlines()[0]}", name=card.name
-        ) from exc
-    if not isinstance(found, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in found.values()):
-        raise CheckpointFormatError(f"{card.weights_path.name} holds no named tensors but {type(found).__name__}", name=card.name)
-    return found
 
 
 def _script(card: EmbedderCard) -> torch.nn.Module:

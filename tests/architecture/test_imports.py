@@ -81,6 +81,9 @@ def top_level_imports(tree: ast.Module) -> set[str]:
 TORCH_AT_THE_TOP = {
     "embedding/backbones/dlib_resnet.py",
     "embedding/backbones/mobilenet.py",
+    "embedding/backbones/stages.py",
+    "embedding/embedding_network.py",
+    "embedding/heads.py",
     "embedding/prepared.py",
     "detection/networks.py",
     # Training is torch: these are imported by the training commands alone.

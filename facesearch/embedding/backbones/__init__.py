@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     import torch
 
 NAMES = ("mobilenet", "inception-resnet-v1", "dlib-resnet-29")
-"""Architectures that a model card may name."""
+"""Architectures that a model card may name by themselves, as their publishers made them."""
+
+TRAINABLE = (*NAMES, "resnet-18", "resnet-50", "mobilenet-v3-small", "mobilenet-v3-large")
+"""Backbones that an ``Architecture`` may be made of: those above and torchvision's."""
 
 
 def check_backbone(name: str) -> str:

@@ -1,7 +1,8 @@
 """MobileNet V1 for faces (Howard et al. 2017): stride-1 stem, PReLU, flattened head, batch norms folded away.
 
-It takes pixels as they are and returns unit vectors, so that normalisation and layout run inside the compiled graph. It holds no
-weights of its own and cannot be trained from scratch as it stands: batch norms would be needed for that.
+``MobileNet`` takes pixels as they are and returns unit vectors, so that normalisation and layout run inside the compiled graph. It
+holds no weights of its own and cannot be trained from scratch as it stands: that needs batch norms, which blocks can be made with
+(see ``stages``).
 """
 
 from __future__ import annotations
@@ -33,34 +34,54 @@ BLOCKS = (
 """Output channels and stride of each depthwise-separable block."""
 
 
-class _Stem(nn.Module):
-    """Convolution 3×3 and PReLU at full resolution."""
+class Stem(nn.Module):
+    """Convolution 3×3 and PReLU at full resolution.
 
-    def __init__(self) -> None:
+    Args:
+        channels: Of the features.
+        has_norms: Whether a batch norm follows the convolution.
+    """
+
+    def __init__(self, channels: int = STEM_CHANNELS, *, has_norms: bool = False) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(3, STEM_CHANNELS, 3, padding=1)
-        self.prelu = nn.PReLU(STEM_CHANNELS)
+        self.conv = nn.Conv2d(3, channels, 3, padding=1, bias=not has_norms)
+        self.norm = _norm(channels, has_norms=has_norms)
+        self.prelu = nn.PReLU(channels)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return features of shape ``(N, 32, H, W)``."""
-        features: torch.Tensor = self.prelu(self.conv(pixels))
+        """Return features of shape ``(N, channels, H, W)``."""
+        features: torch.Tensor = self.prelu(self.norm(self.conv(pixels)))
         return features
 
 
-class _Block(nn.Module):
-    """Depthwise-separable convolution with a PReLU after each half."""
+class Block(nn.Module):
+    """Depthwise-separable convolution with a PReLU after each half.
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+    Args:
+        in_channels: Of what it takes.
+        out_channels: Of what it returns.
+        stride: 1, or 2 to halve the size.
+        has_norms: Whether a batch norm follows each convolution.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, *, has_norms: bool = False) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(in_channels, in_channels, 3, stride=stride, padding=1, groups=in_channels)
+        self.depthwise = nn.Conv2d(in_channels, in_channels, 3, stride=stride, padding=1, groups=in_channels, bias=not has_norms)
+        self.norm1 = _norm(in_channels, has_norms=has_norms)
         self.prelu1 = nn.PReLU(in_channels)
-        self.pointwise = nn.Conv2d(in_channels, out_channels, 1)
+        self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=not has_norms)
+        self.norm2 = _norm(out_channels, has_norms=has_norms)
         self.prelu2 = nn.PReLU(out_channels)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return features with the block's channels, halved in size at stride 2."""
-        deeper: torch.Tensor = self.prelu2(self.pointwise(self.prelu1(self.depthwise(features))))
+        halfway = self.prelu1(self.norm1(self.depthwise(features)))
+        deeper: torch.Tensor = self.prelu2(self.norm2(self.pointwise(halfway)))
         return deeper
+
+
+def _norm(channels: int, *, has_norms: bool) -> nn.Module:
+    return nn.BatchNorm2d(channels) if has_norms else nn.Identity()
 
 
 class MobileNet(nn.Module):
@@ -74,11 +95,11 @@ class MobileNet(nn.Module):
 
     def __init__(self, dim: int, mean: Sequence[float], scale: float) -> None:
         super().__init__()
-        self.stem = _Stem()
+        self.stem = Stem()
         blocks = []
         channels, side = STEM_CHANNELS, CROP_PX
         for out_channels, stride in BLOCKS:
-            blocks.append(_Block(channels, out_channels, stride))
+            blocks.append(Block(channels, out_channels, stride))
             channels, side = out_channels, side // stride
         self.blocks = nn.Sequential(*blocks)
         self.fc = nn.Linear(channels * side * side, dim)
