@@ -5,7 +5,7 @@ It neither finds nor aligns faces and decides nothing. torch is imported only wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -100,17 +100,21 @@ class NetworkEmbedder:
         embedder_id = self.embedder_id
         return tuple(Template(vector, embedder_id) for vector in vectors)
 
-    def warm_up(self) -> None:
-        """Run a crop and a full batch of black crops, so that the first faces are embedded as fast as all others.
+    def warm_up(self, sizes: Iterable[int] | None = None) -> None:
+        """Run batches of black crops, so that the first faces are embedded as fast as all others.
 
-        An engine prepares each number of crops when it first sees it, which takes some 20 ms; a server calls this
-        before it listens.
+        An engine prepares each number of crops when it first sees it, which takes some 20 ms; a server calls this for those that
+        requests will bring.
+
+        Args:
+            sizes: Numbers of crops; None for one and a full batch. Those above the batch size are left out.
 
         Raises:
             ModelError: The network failed.
         """
         crop_px = self.alignment.crop_px
-        for n_crops in sorted({1, self.batch_size}):
+        wanted = {1, self.batch_size} if sizes is None else set(sizes)
+        for n_crops in sorted(n for n in wanted if n <= self.batch_size):
             self._network.run(np.zeros((n_crops, crop_px, crop_px, 3), np.uint8))
 
     def _batches(self, crops: Sequence[FaceCrop]) -> Iterator[Pixels]:

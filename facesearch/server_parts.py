@@ -1,0 +1,106 @@
+"""From settings to the objects of the service: the library's, made for many requests at once.
+
+Faces of concurrent requests share runs of the embedder, and limits are the service's where they are lower. Nothing is opened or
+loaded before it is needed or ``warm_up`` is called. The HTTP application itself is made in ``facesearch.api.server``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+
+from facesearch.bootstrap import FaceSearch, Parts
+from facesearch.core.arrays import array_digest
+from facesearch.core.image import Image
+from facesearch.core.protocols import Embedder
+from facesearch.embedding.embedder import create_embedder
+from facesearch.server_settings import ServerSettings
+from facesearch.service.facade import FaceSearchService
+from facesearch.service.lazy import LazyEmbedder
+from facesearch.service.micro_batch import BatchingEmbedder
+from facesearch.settings import Settings
+
+WARM_UP_PX = 200
+"""Side of the blank photograph that the detector is tried with."""
+
+WARM_UP_CROPS = 16
+"""Runs of so many faces at most are made ready beforehand."""
+
+
+class ServerParts(Parts):
+    """The objects of one process of the service.
+
+    Args:
+        settings: The library's settings.
+        server: The service's.
+        on_batch: Called after every run of the embedder with its number of faces and of requests; for metrics.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        server: ServerSettings,
+        *,
+        on_batch: Callable[[int, int], None] = lambda n_crops, n_callers: None,
+    ) -> None:
+        super().__init__(_within(settings, server))
+        self.server = server
+        self._on_batch = on_batch
+
+    @cached_property
+    def _lazy_embedder(self) -> LazyEmbedder:
+        return LazyEmbedder(self._make_embedder, embedder_id=self.embedder_id, dim=self.card.dim, alignment=self.card.alignment)
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The embedder, whose runs concurrent requests share."""
+        return BatchingEmbedder(self._lazy_embedder, batch_limit=self.settings.batch_size, on_batch=self._on_batch)
+
+    def _make_embedder(self) -> Embedder:
+        settings = self.settings
+        made = create_embedder(
+            settings.embedder,
+            self.engine,
+            flip_average=settings.flip_average,
+            batch_size=settings.batch_size,
+            models_folder=self.models_folder,
+        )
+        made.warm_up(range(1, min(WARM_UP_CROPS, settings.batch_size) + 1))
+        return made
+
+    @cached_property
+    def faces(self) -> FaceSearch:
+        """The library's front over these objects."""
+        return _ServedFaceSearch(self)
+
+    def warm_up(self) -> None:
+        """Load the networks and run them once, so that the first request is answered as fast as all others.
+
+        Raises:
+            ModelError: A network cannot be loaded or run.
+        """
+        pixels = np.full((WARM_UP_PX, WARM_UP_PX, 3), 127, np.uint8)
+        self.detector.detect(Image(pixels, array_digest(pixels)))
+        self._lazy_embedder.get()
+
+
+class _ServedFaceSearch(FaceSearch):
+    """The library's front over objects that were made before."""
+
+    def __init__(self, parts: ServerParts) -> None:
+        self.settings = parts.settings
+        self._parts = parts
+        FaceSearchService.__init__(self, parts.services)
+
+
+def _within(settings: Settings, server: ServerSettings) -> Settings:
+    """Return settings with the service's limits where these are lower."""
+    return settings.model_copy(
+        update={
+            "max_image_bytes": min(settings.max_image_bytes, server.max_body_bytes),
+            "max_image_pixels": min(settings.max_image_pixels, server.max_photo_pixels),
+            "max_faces": server.max_faces if settings.max_faces is None else min(settings.max_faces, server.max_faces),
+        }
+    )
