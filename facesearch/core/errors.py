@@ -147,6 +147,12 @@ class UnknownJobError(EnrollmentError):
     status = 404
 
 
+class JobOverError(EnrollmentError):
+    """The job is done, cancelled or failed, and takes nothing more."""
+
+    code = "job_over"
+
+
 class PreconditionFailedError(EnrollmentError):
     """What was to be changed was changed by somebody else since it was read."""
 
@@ -391,6 +397,13 @@ class OverloadedError(ServiceError):
     """More requests wait than the service keeps; ``context["retry_after_s"]`` says when to ask again."""
 
     code = "overloaded"
+
+
+class JobMemoryFullError(ServiceError):
+    """The photographs of jobs fill the memory they may take; ``context`` says how much is left."""
+
+    code = "job_memory_full"
+    status = 429
 
 
 class RequestTimeoutError(ServiceError):

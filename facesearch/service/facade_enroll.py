@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 
 from facesearch.core.errors import InputError
@@ -16,7 +16,8 @@ from facesearch.core.identity import Keep
 from facesearch.core.quality import QualityGate, checked_gate
 from facesearch.service.enroll import Enroll, Enrollment, EnrollmentChecks, FaceToEnroll
 from facesearch.service.enroll_folder import EnrollFolder, FileOutcome, FolderReport, LabelledFolder
-from facesearch.service.faces import FaceChoice
+from facesearch.service.enroll_many import EnrollMany, Key, LabelledPhotograph, PhotographOutcome
+from facesearch.service.faces import FaceChoice, checked_face_choice
 from facesearch.service.pipeline import FacePipeline, ImageSource, PictureMaker
 
 
@@ -189,4 +190,47 @@ class EnrollFacade:
             checks=EnrollmentChecks(allow_mismatch=allow_mismatch, quality_gate=checked_gate(quality_gate)),
             retry_failures=retry_failures,
             on_outcome=on_outcome,
+        )
+
+    def enroll_many(
+        self,
+        photographs: Iterable[LabelledPhotograph[Key]],
+        *,
+        collection: str | None = None,
+        face: FaceChoice = "only",
+        allow_mismatch: bool = False,
+        allow_duplicate: bool = True,
+        quality_gate: QualityGate | str | None = None,
+        keep: Keep | str | None = None,
+        n_workers: int | None = None,
+    ) -> Generator[PhotographOutcome[Key], None, None]:
+        """Enroll labelled photographs that are no files of a folder, many in a transaction; yield what became of each, in order.
+
+        A photograph that cannot be enrolled does not stop the others. Nothing is remembered for a second run, but that no face of a
+        photograph is enrolled twice.
+
+        Args:
+            photographs: What to enroll; read lazily.
+            collection: As in ``enroll``.
+            face: As in ``enroll``.
+            allow_mismatch: As in ``enroll``.
+            allow_duplicate: As in ``enroll``; possible duplicates are named then.
+            quality_gate: As in ``enroll``.
+            keep: As in ``enroll``.
+            n_workers: Threads that look for faces; None for one more than there are processors.
+
+        Raises:
+            InputError: An option is none; here, before the first photograph is read.
+        """
+        enrolment, pipeline = self._enrolment()
+        checks = EnrollmentChecks(
+            allow_mismatch=allow_mismatch, allow_duplicate=allow_duplicate, quality_gate=checked_gate(quality_gate)
+        )
+        return EnrollMany(pipeline, enrolment.enroll, enrolment.make_picture)(
+            photographs,
+            collection=self._collection(collection),
+            face=checked_face_choice(face),
+            keep=enrolment.checked_keep(keep),
+            checks=checks,
+            n_workers=n_workers,
         )

@@ -40,6 +40,7 @@ OWN_STATUS = {
     errors.RateLimitedError: 429,
     errors.UnknownKeyError: 404,
     errors.RequestTimeoutError: 504,
+    errors.JobMemoryFullError: 429,
     errors.IdempotencyConflictError: 409,
     errors.TemplateFormatError: 500,
     errors.SlowBodyError: 408,
