@@ -310,6 +310,7 @@ class UncalibratedEmbedderError(ModelError):
     """Nobody has measured yet which score of this embedder means the same person."""
 
     code = "uncalibrated_embedder"
+    status = 409
 
 
 class EngineError(ModelError):
@@ -322,6 +323,7 @@ class OperatingPointError(ModelError):
     """The embedder has no operating point that the request can be decided at."""
 
     code = "no_operating_point"
+    status = 422
 
 
 class StoreError(FaceSearchError):

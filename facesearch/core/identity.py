@@ -153,6 +153,19 @@ class EnrolledTemplate:
 
 
 @dataclass(frozen=True, slots=True)
+class FaceSummary:
+    """A person's faces in numbers, for lists.
+
+    Attributes:
+        n_faces: Enrolled faces, of whatever embedder.
+        thumbnail_template_id: The oldest template beside which a picture was kept; None where none was.
+    """
+
+    n_faces: int
+    thumbnail_template_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class NewFace:
     """A face about to be stored: everything of ``EnrolledTemplate`` but the ids.
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Protocol
 
 from facesearch.core.face import Box
-from facesearch.core.identity import Collection, EnrolledTemplate, GalleryChange, Identity, KeptPicture, NewFace
+from facesearch.core.identity import Collection, EnrolledTemplate, FaceSummary, GalleryChange, Identity, KeptPicture, NewFace
 from facesearch.core.records import RecordsReader, RecordsWriter
 from facesearch.core.template import TemplateBatch
 from facesearch.core.video import VideosReader, VideosWriter
@@ -73,6 +73,10 @@ class StoreReader(RecordsReader, VideosReader, Protocol):
 
     def templates_of(self, identity_id: int) -> tuple[EnrolledTemplate, ...]:
         """Return an identity's templates by id."""
+        ...
+
+    def face_summaries(self, identity_ids: Iterable[int]) -> dict[int, FaceSummary]:
+        """Return how many faces people have, and the template of a kept picture; only people who have any face."""
         ...
 
     def faces_of_image(self, collection: str, image_digest: str, embedder_id: str) -> tuple[tuple[int, str, Box], ...]:

@@ -26,6 +26,7 @@ from facesearch.service.enroll_decisions import (
 from facesearch.service.free_memory import without_frames
 from facesearch.service.gallery import GalleryIndexes
 from facesearch.service.pipeline import FoundFace
+from facesearch.service.who import person_of
 
 __all__ = ["Enroll", "Enrollment", "EnrollmentChecks", "FaceToEnroll", "GroupOutcome"]
 
@@ -110,6 +111,7 @@ class Enroll:
             DuplicateTemplateError: The same face of the same photograph is enrolled already.
             IdentityMismatchError: The face resembles none of the label's photographs.
             DuplicatePersonError: The face is that of somebody enrolled under another label.
+            UnknownIdentityError: Nobody in the collection has the id ``checks.identity_id``.
         """
         name = checked_label(collection, what="collection name")
         wanted = checked_tags(tags)
@@ -122,7 +124,11 @@ class Enroll:
             return ()
         self._warm_up(name)
         with self._store.writing() as writer:
-            writer.ensure_collection(name)
+            if checks.identity_id is None:
+                writer.ensure_collection(name)
+            else:  # by the label the person has now: a label read before may be somebody else's by now
+                label = person_of(writer, name, checks.identity_id).label
+                checked = [replace(one, label=label) for one in checked]
             decisions = self._decisions(writer, name, checked)
             accepted = []
             for one in checked:

@@ -41,12 +41,14 @@ class EnrollmentChecks:
         allow_mismatch: Enroll although the face resembles none of the label's photographs.
         allow_duplicate: Enroll although the face is that of somebody enrolled under another label.
         quality_gate: How usable the face must be; None for the setting.
+        identity_id: Enroll for this person only, whatever label the faces were given; None goes by the label.
     """
 
     new: bool = False
     allow_mismatch: bool = False
     allow_duplicate: bool = False
     quality_gate: QualityGate | None = None
+    identity_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,13 +15,14 @@ from typing import BinaryIO, Self
 
 from facesearch.core.decision import Identification, OperatingPoints, Verification
 from facesearch.core.face import Box, Detection
-from facesearch.core.identity import Collection, Identity, KeptPicture
 from facesearch.core.protocols import IdentityStore
 from facesearch.core.quality import Quality
 from facesearch.core.records import SavedPoint
 from facesearch.core.template import Template, compare
 from facesearch.service.exchange import Exchange, ExchangeSummary
 from facesearch.service.facade_enroll import EnrollFacade, Enrolment
+from facesearch.service.facade_faces import FacesFacade
+from facesearch.service.facade_people import PeopleFacade
 from facesearch.service.facade_records import Records, RecordsFacade
 from facesearch.service.facade_search import SearchFacade
 from facesearch.service.facade_video import VideoFacade, Videos
@@ -29,10 +30,11 @@ from facesearch.service.faces import FaceChoice
 from facesearch.service.gallery import GalleryIndexes, IndexStatus
 from facesearch.service.identify import Identify
 from facesearch.service.identify_many import PhotographAnswer, identify_many
-from facesearch.service.people import CollectionSummary, People, Person
-from facesearch.service.pipeline import FacePipeline, FoundFace, ImageSource
+from facesearch.service.people import People
+from facesearch.service.pipeline import FacePipeline, FoundFace, ImageSource, ProbeFace
 from facesearch.service.search import checked_k
 from facesearch.service.verify import Verify
+from facesearch.service.who import Who
 
 logger = logging.getLogger("facesearch")
 
@@ -58,13 +60,14 @@ class Services:
     collection: str
 
 
-class FaceSearchService(EnrollFacade, SearchFacade, RecordsFacade, VideoFacade):
+class FaceSearchService(EnrollFacade, FacesFacade, SearchFacade, PeopleFacade, RecordsFacade, VideoFacade):
     """Enroll people, verify photographs (1:1) and identify faces (1:N).
 
     Thread-safe; a context manager. A *photograph* is a path, bytes, a file object, a PIL image, an RGB uint8 array of shape
     ``(H, W, 3)`` or an ``Image``. ``face`` says which face of it is meant: ``"only"`` (several are an error), ``"largest"``,
     ``"central"`` or an index by falling detection score. ``roi`` limits the search to a box ``(x1, y1, x2, y2)`` in pixels.
-    ``collection`` names the gallery; None means the one of the settings.
+    ``collection`` names the gallery; None means the one of the settings. A person is named by label, or by identity id where that
+    is an int.
     """
 
     def __init__(self, services: Services) -> None:
@@ -133,8 +136,8 @@ class FaceSearchService(EnrollFacade, SearchFacade, RecordsFacade, VideoFacade):
 
     def verify(
         self,
-        a: ImageSource,
-        b: ImageSource,
+        a: ImageSource | ProbeFace,
+        b: ImageSource | ProbeFace,
         *,
         face: FaceChoice = "only",
         fmr: float | None = None,
@@ -143,9 +146,9 @@ class FaceSearchService(EnrollFacade, SearchFacade, RecordsFacade, VideoFacade):
         """Say whether two photographs show the same person (1:1).
 
         Args:
-            a: A photograph.
+            a: A photograph, or a face found by ``find_face``.
             b: Another.
-            face: Which face of each.
+            face: Which face of each photograph.
             fmr: False match rate to decide at, in (0, 1]; None for the setting (1e-4).
             operating_point: Name of a saved one to decide at instead.
 
@@ -158,8 +161,8 @@ class FaceSearchService(EnrollFacade, SearchFacade, RecordsFacade, VideoFacade):
 
     def verify_identity(
         self,
-        photo: ImageSource,
-        label: str,
+        photo: ImageSource | ProbeFace,
+        label: Who,
         *,
         collection: str | None = None,
         face: FaceChoice = "only",
@@ -177,7 +180,7 @@ class FaceSearchService(EnrollFacade, SearchFacade, RecordsFacade, VideoFacade):
 
     def identify(
         self,
-        photo: ImageSource,
+        photo: ImageSource | tuple[ProbeFace, ...],
         k: int = DEFAULT_K,
         *,
         collection: str | None = None,
@@ -190,7 +193,7 @@ class FaceSearchService(EnrollFacade, SearchFacade, RecordsFacade, VideoFacade):
         """Say who the faces of a photograph are (1:N), one answer a face by falling detection score; unknown is an answer.
 
         Args:
-            photo: The photograph.
+            photo: The photograph, or faces found by ``find_faces``.
             k: Candidates shown a face, whether or not they reach the threshold.
             collection: Where to search.
             tags: Only people who carry all of these.
@@ -208,7 +211,7 @@ class FaceSearchService(EnrollFacade, SearchFacade, RecordsFacade, VideoFacade):
         services = self._services
         services.identify.rate(fpir, fmr)
         saved = self._saved(operating_point)
-        faces = services.pipeline.faces(photo, roi=roi)
+        faces = photo if _are_faces(photo) else services.pipeline.faces(photo, roi=roi)
         return services.identify(faces, k, collection=self._collection(collection), tags=tags, fpir=fpir, fmr=fmr, saved=saved)
 
     def identify_many(
@@ -250,73 +253,6 @@ class FaceSearchService(EnrollFacade, SearchFacade, RecordsFacade, VideoFacade):
 
         return identify_many(services.pipeline, photos, decide)
 
-    def list(
-        self,
-        *,
-        collection: str | None = None,
-        tags: Iterable[str] = (),
-        contains: str = "",
-        after: str = "",
-        limit: int | None = None,
-    ) -> tuple[Identity, ...]:
-        """Return enrolled people by label; see ``People.list``."""
-        return self._services.people.list(
-            collection=self._collection(collection), tags=tags, contains=contains, after=after, limit=limit
-        )
-
-    def show(self, label: str, *, collection: str | None = None) -> Person:
-        """Return a person with all templates; see ``People.show``."""
-        return self._services.people.show(label, collection=self._collection(collection))
-
-    def picture(self, template_id: int) -> KeptPicture | None:
-        """Return the picture kept beside a template, or None where none was."""
-        return self._services.people.picture(template_id)
-
-    def rename(self, label: str, new_label: str, *, collection: str | None = None) -> Identity:
-        """Change a label; see ``People.rename``."""
-        return self._services.people.rename(label, new_label, collection=self._collection(collection))
-
-    def tag(self, label: str, tags: Iterable[str], *, collection: str | None = None) -> Identity:
-        """Replace a person's tags."""
-        return self._services.people.tag(label, tags, collection=self._collection(collection))
-
-    def merge(self, label: str, into: str, *, collection: str | None = None) -> Identity:
-        """Give everything enrolled under one label to another; see ``People.merge``."""
-        return self._services.people.merge(label, into, collection=self._collection(collection))
-
-    def remove(self, label: str, *, collection: str | None = None, erase: bool = False) -> int:
-        """Delete a person; with ``erase`` index snapshots and videos forget the vectors too; see ``People.remove``.
-
-        A video keeps its tracks of the person, as of somebody unknown; with ``erase`` those decided to be the person, and those
-        that ``find_in_video`` would find, are deleted first.
-        """
-        name = self._collection(collection)
-        if erase:
-            self._services.videos().search.forget(label, collection=name)
-            return self._services.people.remove(label, collection=name, erase=True)
-        n_tracks = self._services.videos().search.n_tracks_of(label, collection=name)
-        n_templates = self._services.people.remove(label, collection=name)
-        if n_tracks:
-            logger.warning(
-                "%d tracks of indexed videos that were taken for %r stay, without the name; erasing the person, or removing the "
-                "videos, deletes them",
-                n_tracks,
-                label,
-            )
-        return n_templates
-
-    def collections(self) -> tuple[CollectionSummary, ...]:
-        """Return all collections with their sizes."""
-        return self._services.people.collections()
-
-    def add_collection(self, name: str) -> Collection:
-        """Make an empty collection."""
-        return self._services.people.add_collection(name)
-
-    def remove_collection(self, name: str) -> None:
-        """Delete a collection and everybody in it."""
-        self._services.people.remove_collection(name)
-
     def export_collection(self, file: str | os.PathLike[str], *, collection: str | None = None) -> ExchangeSummary:
         """Write a collection to one portable file."""
         return self._services.exchange.export(file, collection=self._collection(collection))
@@ -345,6 +281,9 @@ class FaceSearchService(EnrollFacade, SearchFacade, RecordsFacade, VideoFacade):
     def _searching(self) -> tuple[Identify, FacePipeline]:
         return self._services.identify, self._services.pipeline
 
+    def _people(self) -> People:
+        return self._services.people
+
     def _records(self) -> tuple[Records, FacePipeline]:
         return self._services.records, self._services.pipeline
 
@@ -356,3 +295,7 @@ class FaceSearchService(EnrollFacade, SearchFacade, RecordsFacade, VideoFacade):
 
     def _collection(self, name: str | None) -> str:
         return self._services.collection if name is None else name
+
+
+def _are_faces(photo: object) -> bool:
+    return isinstance(photo, tuple) and all(isinstance(one, ProbeFace) for one in photo)

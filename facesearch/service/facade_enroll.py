@@ -19,6 +19,7 @@ from facesearch.service.enroll_folder import EnrollFolder, FileOutcome, FolderRe
 from facesearch.service.enroll_many import EnrollMany, Key, LabelledPhotograph, PhotographOutcome
 from facesearch.service.faces import FaceChoice, checked_face_choice
 from facesearch.service.pipeline import FacePipeline, ImageSource, PictureMaker
+from facesearch.service.who import Who
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class EnrollFacade:
     def enroll(
         self,
         photo: ImageSource,
-        label: str,
+        label: Who,
         *,
         tags: Iterable[str] = (),
         collection: str | None = None,
@@ -74,7 +75,7 @@ class EnrollFacade:
 
         Args:
             photo: The photograph.
-            label: The person: 1 to 200 characters, unique in the collection.
+            label: The person: 1 to 200 characters, unique in the collection; or the id of somebody who is enrolled already.
             tags: Texts to filter by; added to those the person has.
             collection: Where to; made where there is none of this name.
             face: Which face.
@@ -90,6 +91,7 @@ class EnrollFacade:
             SeveralFacesError: There are several and ``face`` is ``"only"``.
             LowQualityFaceError: The face falls short of the quality gate; ``context`` lists the reasons with their figures.
             LabelTakenError: ``new`` and the label exists.
+            UnknownIdentityError: ``label`` is an id that nobody in the collection has.
             DuplicateTemplateError: The same face of the same photograph is enrolled already.
             IdentityMismatchError: The face scores below the FMR 1e-2 threshold against all of the label's photographs.
             DuplicatePersonError: The face is that of somebody enrolled under another label: a template of theirs reaches the
@@ -98,12 +100,16 @@ class EnrollFacade:
         enrolment, pipeline = self._enrolment()
         kept = enrolment.checked_keep(keep)
         checks = EnrollmentChecks(
-            new=new, allow_mismatch=allow_mismatch, allow_duplicate=allow_duplicate, quality_gate=checked_gate(quality_gate)
+            new=new,
+            allow_mismatch=allow_mismatch,
+            allow_duplicate=allow_duplicate,
+            quality_gate=checked_gate(quality_gate),
+            identity_id=label if isinstance(label, int) else None,
         )
         found = pipeline.face(photo, face, roi=roi)
         picture = enrolment.make_picture(kept, photo, found.image, found.detection)
         return enrolment.enroll(
-            (FaceToEnroll(found, label, picture),), collection=self._collection(collection), tags=tags, checks=checks
+            (FaceToEnroll(found, str(label), picture),), collection=self._collection(collection), tags=tags, checks=checks
         )[0]
 
     def enroll_all(

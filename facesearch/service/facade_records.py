@@ -16,8 +16,9 @@ from facesearch.core.errors import InputError
 from facesearch.core.records import Feedback, FeedbackKind, SavedPoint
 from facesearch.service.faces import FaceChoice
 from facesearch.service.feedback import FeedbackBook
-from facesearch.service.pipeline import FacePipeline, ImageSource
+from facesearch.service.pipeline import FacePipeline, ImageSource, ProbeFace
 from facesearch.service.saved_points import SavedPoints
+from facesearch.service.who import Who
 
 if TYPE_CHECKING:
     from facesearch.service.calibrate import Calibrate, CalibrationOutcome
@@ -46,8 +47,8 @@ class RecordsFacade:
 
     def reject(
         self,
-        photo: ImageSource,
-        label: str,
+        photo: ImageSource | ProbeFace,
+        label: Who,
         *,
         collection: str | None = None,
         face: FaceChoice = "only",
@@ -71,7 +72,13 @@ class RecordsFacade:
         return self._say(FeedbackKind.NOT_THIS_PERSON, photo, label, (collection, face, by), raises_threshold=raise_threshold)
 
     def confirm(
-        self, photo: ImageSource, label: str, *, collection: str | None = None, face: FaceChoice = "only", by: str = ""
+        self,
+        photo: ImageSource | ProbeFace,
+        label: Who,
+        *,
+        collection: str | None = None,
+        face: FaceChoice = "only",
+        by: str = "",
     ) -> Feedback:
         """Say that a face is an enrolled person's; it takes back an earlier ``reject`` of the face, and makes nothing a match.
 
@@ -84,13 +91,13 @@ class RecordsFacade:
         """Return everything said in a collection, oldest first."""
         return self._records()[0].feedback.list(self._collection(collection))
 
-    def remove_feedback(self, feedback_id: int) -> Feedback:
-        """Strike out what was said, with its effect, and return it.
+    def remove_feedback(self, feedback_id: int, *, collection: str | None = None) -> Feedback:
+        """Strike out what was said, with its effect, and return it; only if it was said in a collection, where one is named.
 
         Raises:
             UnknownFeedbackError: There is no such feedback.
         """
-        return self._records()[0].feedback.remove(feedback_id)
+        return self._records()[0].feedback.remove(feedback_id, collection=collection)
 
     def save_points(self, points: Iterable[SavedPoint]) -> tuple[SavedPoint, ...]:
         """Keep measured operating points, all or none; see ``SavedPoints.save``."""
@@ -154,8 +161,8 @@ class RecordsFacade:
     def _say(
         self,
         kind: FeedbackKind,
-        photo: ImageSource,
-        label: str,
+        photo: ImageSource | ProbeFace,
+        label: Who,
         about: tuple[str | None, FaceChoice, str],
         *,
         raises_threshold: bool,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from facesearch.core.errors import IncompatibleTemplatesError
+from facesearch.core.errors import IncompatibleTemplatesError, UnknownFeedbackError
 from facesearch.core.face import Box, box_iou
 from facesearch.core.fusion import DEFAULT_FUSION, Fusion, fused_score
 from facesearch.core.identity import EnrolledTemplate
@@ -18,6 +18,7 @@ from facesearch.core.protocols import IdentityStore, StoreReader
 from facesearch.core.records import Feedback, FeedbackKind, NewFeedback
 from facesearch.core.template import Template, compare
 from facesearch.service.pipeline import FoundFace, ProbeFace
+from facesearch.service.who import Who, person_of
 
 SAME_FACE_IOU = 0.5
 """Boxes of one photograph that overlap at least so far are the same face (PASCAL VOC's criterion)."""
@@ -99,7 +100,7 @@ class FeedbackBook:
         self._fusion = fusion
 
     def say(
-        self, kind: FeedbackKind, face: ProbeFace, label: str, *, collection: str, by: str = "", raises_threshold: bool = False
+        self, kind: FeedbackKind, face: ProbeFace, label: Who, *, collection: str, by: str = "", raises_threshold: bool = False
     ) -> Feedback:
         """Store what somebody said of a face and an enrolled person.
 
@@ -118,7 +119,7 @@ class FeedbackBook:
             InputError: ``raises_threshold`` with "is this person".
         """
         with self._store.writing() as writer:
-            person = writer.identity(collection, label)
+            person = person_of(writer, collection, label)
             usable = [
                 one for one in writer.templates_of(person.identity_id) if one.template.embedder_id == face.template.embedder_id
             ]
@@ -146,11 +147,21 @@ class FeedbackBook:
         with self._store.reading() as reader:
             return reader.feedback(collection)
 
-    def remove(self, feedback_id: int) -> Feedback:
+    def remove(self, feedback_id: int, *, collection: str | None = None) -> Feedback:
         """Strike out what was said, with its effect, and return it.
+
+        Args:
+            feedback_id: What was said.
+            collection: Only if it was said in this one; None for any.
 
         Raises:
             UnknownFeedbackError: There is no such feedback.
         """
         with self._store.writing() as writer:
+            if collection is not None and all(one.feedback_id != feedback_id for one in writer.feedback(collection)):
+                raise UnknownFeedbackError(
+                    f"there is no feedback {feedback_id} in collection {collection!r}",
+                    feedback_id=feedback_id,
+                    collection=collection,
+                )
             return writer.remove_feedback(feedback_id)

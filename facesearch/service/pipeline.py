@@ -215,14 +215,16 @@ class FacePipeline:
     def _quality(self, crop: FaceCrop) -> Quality | None:
         return self._meter(crop, self._embedder.alignment) if self._meter is not None else None
 
-    def face(self, source: ImageSource, choice: FaceChoice = "only", *, roi: Box | None = None) -> ProbeFace:
-        """Return the one face of a photograph that is meant.
+    def face(self, source: ImageSource | ProbeFace, choice: FaceChoice = "only", *, roi: Box | None = None) -> ProbeFace:
+        """Return the one face of a photograph that is meant; a face that was found already is returned as it is.
 
         Raises:
             NoFaceError: There is none.
             SeveralFacesError: There are several and ``choice`` is ``"only"``.
         """
         checked_face_choice(choice)
+        if isinstance(source, ProbeFace):
+            return source
         image, detections = self.detect(source, roi=roi)
         chosen = choose_face(image, detections, choice, min_face_px=self._min_face_px)
         return self.embed(image, (chosen,))[0]

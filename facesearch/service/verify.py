@@ -12,12 +12,12 @@ from facesearch.core.calibration import Calibration
 from facesearch.core.decision import OperatingPoint, OperatingPoints, Verification
 from facesearch.core.errors import IncompatibleTemplatesError, InputError
 from facesearch.core.fusion import DEFAULT_FUSION, Fusion, fused_score
-from facesearch.core.identity import Identity
 from facesearch.core.protocols import IdentityStore
 from facesearch.core.records import PointKind, SavedPoint
 from facesearch.core.template import compare
 from facesearch.service.feedback import objections
 from facesearch.service.pipeline import ProbeFace
+from facesearch.service.who import Who, person_of
 
 
 class Verify:
@@ -71,7 +71,7 @@ class Verify:
         return point if n_comparisons == 1 else replace(point, is_supported=False)
 
     def against(
-        self, face: ProbeFace, label: str, *, collection: str, fmr: float | None = None, saved: SavedPoint | None = None
+        self, face: ProbeFace, label: Who, *, collection: str, fmr: float | None = None, saved: SavedPoint | None = None
     ) -> Verification:
         """Return the answer for a face and an enrolled person: the score is what the fusion rule makes of the person's templates.
 
@@ -86,7 +86,7 @@ class Verify:
             IncompatibleTemplatesError: The person was enrolled with other embedders only.
         """
         with self._store.reading() as reader:
-            person: Identity = reader.identity(collection, label)
+            person = person_of(reader, collection, label)
             enrolled = reader.templates_of(person.identity_id)
             said = objections(reader, collection, face.template.embedder_id)
         usable = [one for one in enrolled if one.template.embedder_id == face.template.embedder_id]

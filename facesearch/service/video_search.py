@@ -20,6 +20,7 @@ from facesearch.core.video import NewTrack, Video, VideoFindings, VideoTrack, fr
 from facesearch.service.feedback import Objections, objections
 from facesearch.service.gallery import collection_or_none
 from facesearch.service.identify import Identify
+from facesearch.service.who import Who, person_of
 
 SIGHTING_GAP_S = 2.0
 """Seconds between two stretches of a person that are still told as one: a turned head or somebody walking past, no other scene."""
@@ -165,16 +166,16 @@ class VideoSearch:
         point, asked = self._point(options, n_tracks * self._fusion.n_comparisons([len(person.templates)]))
         return tuple(self._findings(person, video, tracks, (point, asked, options.gap_s)) for video, tracks in found)
 
-    def n_tracks_of(self, label: str, *, collection: str) -> int:
+    def n_tracks_of(self, label: Who, *, collection: str) -> int:
         """Return how many tracks were decided to be a person when their videos were indexed.
 
         Raises:
             UnknownIdentityError: The label is not enrolled.
         """
         with self._store.reading() as reader:
-            return reader.n_tracks_of(reader.identity(collection, checked_label(label)).identity_id)
+            return reader.n_tracks_of(person_of(reader, collection, label).identity_id)
 
-    def forget(self, label: str, *, collection: str) -> int:
+    def forget(self, label: Who, *, collection: str) -> int:
         """Delete the tracks of a person from every video: those decided to be the person, and those found now. Return how many.
 
         Found is what a search of the track's video alone finds at the rate of the settings, whatever feedback says: too many rather
@@ -184,7 +185,7 @@ class VideoSearch:
             UnknownIdentityError: The label is not enrolled.
         """
         with self._store.writing() as writer:
-            identity = writer.identity(collection, checked_label(label))
+            identity = person_of(writer, collection, label)
             own = [one for one in writer.templates_of(identity.identity_id) if one.template.embedder_id == self._embedder_id]
             person = _Person(identity, tuple(own), Objections())
             gone: set[int] = set()

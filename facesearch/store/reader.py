@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Row, Select, Text, cast, func, select
+from sqlalchemy import Row, Select, Text, case, cast, func, select
 
 from facesearch.core.errors import UnknownCollectionError, UnknownIdentityError
 from facesearch.core.face import Box, Detection
@@ -21,6 +21,7 @@ from facesearch.core.identity import (
     ChangeKind,
     Collection,
     EnrolledTemplate,
+    FaceSummary,
     GalleryChange,
     Identity,
     Keep,
@@ -182,6 +183,21 @@ class SqlReader(RecordsReader, VideosReader):
             .order_by(TemplateRow.id)
         )
         return tuple(_enrolled(row) for row in self._session.rows(statement))
+
+    def face_summaries(self, identity_ids: Iterable[int]) -> dict[int, FaceSummary]:
+        """Return how many faces people have, and the oldest template with a kept picture; only people who have any face."""
+        found: dict[int, FaceSummary] = {}
+        for chunk in chunks(identity_ids):
+            pictured = func.min(case((PictureRow.face_id.is_not(None), TemplateRow.id)))
+            statement = (
+                select(FaceRow.identity_id, func.count(FaceRow.id.distinct()), pictured)
+                .join(TemplateRow, TemplateRow.face_id == FaceRow.id)
+                .outerjoin(PictureRow, PictureRow.face_id == FaceRow.id)
+                .where(FaceRow.identity_id.in_(chunk))
+                .group_by(FaceRow.identity_id)
+            )
+            found.update((row[0], FaceSummary(int(row[1]), row[2])) for row in self._session.rows(statement))
+        return found
 
     def faces_of_image(self, collection: str, image_digest: str, embedder_id: str) -> tuple[tuple[int, str, Box], ...]:
         """Return ``(template_id, label, box)`` of every template of a photograph in a collection, by template id.

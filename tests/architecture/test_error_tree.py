@@ -43,6 +43,8 @@ OWN_STATUS = {
     errors.JobMemoryFullError: 429,
     errors.IdempotencyConflictError: 409,
     errors.TemplateFormatError: 500,
+    errors.OperatingPointError: 422,
+    errors.UncalibratedEmbedderError: 409,
     errors.SlowBodyError: 408,
 }
 
