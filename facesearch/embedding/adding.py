@@ -179,7 +179,7 @@ def card_of(stage: Staged, name: str | None, said: Description, *, recipe: str |
         backbone=whole.backbone or "" if kind in WEIGHTS_ALONE else "",
         layout=layout,
         output=whole.output,
-        origin=_origin(whole, followed, accept_licence=accept_licence, is_unaltered=is_unaltered, file=stage.source.name),
+        origin=origin_of(whole, followed, accept_licence=accept_licence, is_unaltered=is_unaltered, file=stage.source.name),
     )
     # Another crop makes another embedder of the same weights: what the user said about it is part of its id.
     own = hashlib.sha256(f"{card.sha256}|{card.recipe_text()}".encode()).hexdigest()
@@ -233,7 +233,7 @@ def _require_said(whole: Description, kind: str, layout: str, name: str | None, 
         raise unsaid(missing)
 
 
-def _origin(
+def origin_of(
     whole: Description, followed: tuple[Recipe, RecipeFile] | None, *, accept_licence: bool, is_unaltered: bool, file: str
 ) -> Origin:
     """Return licence and source.

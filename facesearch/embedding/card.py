@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from facesearch.core.decision import OperatingPoints
 from facesearch.core.errors import CheckpointNotFoundError, OperatingPointError, UncalibratedEmbedderError
@@ -15,6 +16,9 @@ from facesearch.core.face import Alignment
 from facesearch.embedding.checkpoint import verify_digest
 from facesearch.embedding.scales import F32_ALONE, CardPrecisions
 from facesearch.embedding.score_shares import ScoreShares
+
+if TYPE_CHECKING:
+    from facesearch.embedding.architecture import Architecture
 
 Triple = tuple[float, float, float]
 """One value a channel, red, green, blue."""
@@ -130,6 +134,7 @@ class EmbedderCard:
             crop and its pixels, since another crop makes another embedder of the same weights.
         precisions: In which precisions its figures hold, and its scales for int8.
         score_shares: By way of embedding, how mated and non-mated scores are spread; empty where nobody counted them.
+        architecture: What a file of weights says of its own network; None for files that say nothing.
     """
 
     name: str
@@ -150,6 +155,7 @@ class EmbedderCard:
     id_digest: str = ""
     precisions: CardPrecisions = F32_ALONE
     score_shares: Mapping[str, ScoreShares] = field(default_factory=dict)
+    architecture: Architecture | None = None
 
     @property
     def mean(self) -> Triple:
@@ -179,7 +185,8 @@ class EmbedderCard:
         """Return everything but the weights that a vector depends on, as one line: crops and vectors are found again by it."""
         points = None if self.alignment.points is None else self.alignment.points.round(4).tolist()
         crop = f"{self.alignment.crop_px}|{points}|{self.alignment.margin_px}"
-        return f"{self.format}|{self.backbone}|{self.layout}|{self.output}|{self.preparation!r}|{crop}"
+        own = "" if self.architecture is None else f"|{self.architecture.text()}"
+        return f"{self.format}|{self.backbone}|{self.layout}|{self.output}|{self.preparation!r}|{crop}{own}"
 
     def operating_points(self, *, flip: bool = False) -> OperatingPoints:
         """Return the thresholds measured of this embedder.
@@ -236,6 +243,7 @@ class EmbedderCard:
             "recipe": self.origin.recipe,
             "is_calibrated": self.is_calibrated,
             "precisions": sorted(self.precisions.measured),
+            "architecture": None if self.architecture is None else self.architecture.as_dict(),
             "lfw": {way: figures.as_dict() for way, figures in self.figures.items()},
         }
 

@@ -18,6 +18,7 @@ import numpy as np
 from facesearch.core.decision import OperatingPoint, OperatingPoints
 from facesearch.core.errors import CheckpointFormatError, InputError, ModelError
 from facesearch.core.face import Alignment
+from facesearch.embedding.architecture import parse_architecture
 from facesearch.embedding.backbones import check_backbone
 from facesearch.embedding.card import EmbedderCard, Figures, Origin, Preparation, Triple, embedder_id_of
 from facesearch.embedding.scales import parse_precisions
@@ -57,6 +58,7 @@ def read_card(path: Path) -> EmbedderCard:
         if kind not in FORMATS or int(fields["dim"]) < 1:
             raise ValueError(f"format {kind!r} or dim {fields['dim']} is out of range")
         file = fields.get("file")
+        built = fields.get("architecture")
         text_path = path.with_suffix(".md")
         return EmbedderCard(
             name=name,
@@ -68,7 +70,7 @@ def read_card(path: Path) -> EmbedderCard:
             weights_path=path.with_suffix(".safetensors") if file is None else path.parent / _plain_name(str(file)),
             text_path=text_path if file is None else None,
             format=kind,
-            backbone=check_backbone(str(fields.get("backbone", "mobilenet"))) if kind in WEIGHTS_ALONE else "",
+            backbone=_backbone(fields) if kind in WEIGHTS_ALONE else "",
             layout=str(fields.get("layout", "nchw")),
             output=fields.get("output"),
             is_batched=bool(fields.get("is_batched", True)),
@@ -76,8 +78,15 @@ def read_card(path: Path) -> EmbedderCard:
             figures=parse_figures(fields["lfw"] if file is None else {}, name, id_digest),
             id_digest=id_digest,
             precisions=parse_precisions(fields.get("precisions") or {}, path.parent),
+            architecture=None if built is None else parse_architecture(built, where=path.name),
             score_shares=parse_score_shares(fields.get("score_histograms") or {}),
         )
+
+
+def _backbone(fields: Mapping[str, Any]) -> str:
+    """Return the backbone's name; one that a file describes itself is checked with the rest of its description."""
+    name = str(fields.get("backbone", "mobilenet"))
+    return name if fields.get("architecture") is not None else check_backbone(name)
 
 
 def written_card(card: EmbedderCard) -> str:
@@ -112,6 +121,7 @@ def written_card(card: EmbedderCard) -> str:
         "recipe": origin.recipe,
         "added_at": origin.added_at,
         **({"backbone": card.backbone} if card.backbone else {}),
+        **({} if card.architecture is None else {"architecture": card.architecture.as_dict()}),
     }
     return json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 

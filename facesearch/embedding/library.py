@@ -17,6 +17,7 @@ from facesearch.core.errors import ModelDescriptionError, UnknownEmbedderError
 from facesearch.embedding.adding import card_of, file_failures, name_of, put_in, require_accepted, require_free, staged
 from facesearch.embedding.card import EmbedderCard, Figures
 from facesearch.embedding.card_file import parse_figures
+from facesearch.embedding.carried import carried_card, carried_figures
 from facesearch.embedding.description import Description, read_description
 from facesearch.embedding.fetch import Advance, alone, fetch
 from facesearch.embedding.probe import probe
@@ -106,7 +107,9 @@ class ModelLibrary:
         if description is not None:
             said = said.overridden_by(description)
         with staged(self.folder, source, progress) as stage:
-            plan = card_of(stage, name, said, recipe=recipe, accept_licence=accept_licence)
+            plan = carried_card(stage, name, said, recipe=recipe, accept_licence=accept_licence)
+            if plan is None:
+                plan = card_of(stage, name, said, recipe=recipe, accept_licence=accept_licence)
             require_free(self.list(), plan.name, stage.sha256)
             progress("trying it out on two pictures")
             tried = probe(plan, self._engine())
@@ -115,7 +118,10 @@ class ModelLibrary:
                     f"{source.name} returns vectors of {tried.dim} numbers, dim says {said.dim}", field="dim", found=tried.dim
                 )
             progress("writing its card")
+            figures = carried_figures(stage, tried)
             put_in(stage, tried, self.folder / tried.name)
+        if figures is not None:
+            self.write_figures(tried.name, figures)
         return self.card(tried.embedder_id())
 
     def fetch(

@@ -5,13 +5,15 @@ It runs nothing. Reading a file checks its digest first, whatever its format.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import re
 from functools import partial
 from typing import TYPE_CHECKING, Literal, cast
 
-from facesearch.core.errors import EngineError, ModelFileError, UnsupportedModelError
+from facesearch.core.errors import CheckpointFormatError, EngineError, ModelFileError, UnsupportedModelError
+from facesearch.embedding.architecture import default_architecture
 from facesearch.embedding.backbones import build_backbone
 from facesearch.embedding.card import EmbedderCard
 from facesearch.embedding.checkpoint import fill, load_checkpoint, read_checked
@@ -22,6 +24,8 @@ from facesearch.inference.network import GraphFile
 
 if TYPE_CHECKING:
     import torch
+
+    from facesearch.embedding.embedding_network import EmbeddingNetwork
 
 GRAPH_FORMATS = ("onnx", "tensorflow")
 """Formats that OpenVINO reads itself."""
@@ -79,9 +83,43 @@ def build_network(card: EmbedderCard) -> torch.nn.Module:
 
     if card.format == "torchscript":
         return Prepared(_script(card), card.preparation, card.layout).eval()
+    if card.architecture is not None:
+        return Prepared(_described_network(card), card.preparation).eval()
     network = build_backbone(card.backbone, card.dim, card.mean, card.scale)
     network = fill(network, _tensors(card), source=str(card.weights_path))
     return network if card.backbone == "mobilenet" else Prepared(network, card.preparation).eval()
+
+
+def _described_network(card: EmbedderCard) -> EmbeddingNetwork:
+    """Return the network that a card's architecture describes, with its weights."""
+    from facesearch.embedding import embedding_network
+    from facesearch.embedding.weights import load_weights
+
+    if card.architecture is None:
+        raise CheckpointFormatError(f"{card.name} comes without an architecture: this release knows its network as a whole only")
+    network = embedding_network.build_network(card.architecture)
+    load_weights(network, card.weights_path, sha256=card.sha256)
+    return network.eval()
+
+
+def trainable_network(card: EmbedderCard) -> EmbeddingNetwork:
+    """Return a card's network as stages, pooling and linear layer, with its weights: to be trained on, compressed or exported.
+
+    Raises:
+        UnsupportedModelError: Its file is a graph, whose layers cannot be taken apart.
+        CheckpointNotFoundError: The file is absent or cannot be read.
+        CheckpointDigestError: It is another file.
+        CheckpointFormatError: It holds no such weights.
+    """
+    if card.format in GRAPH_FORMATS or card.format == "torchscript":
+        raise UnsupportedModelError(
+            f"{card.name} is {card.format}, a graph whose layers cannot be taken apart: this needs a file of weights",
+            name=card.name,
+        )
+    if card.architecture is not None:
+        return _described_network(card)
+    described = default_architecture(card.backbone, dim=card.dim, alignment=card.alignment, preparation=card.preparation)
+    return _described_network(dataclasses.replace(card, architecture=described))
 
 
 def _tensors(card: EmbedderCard) -> dict[str, torch.Tensor]:

@@ -30,6 +30,9 @@ Tensors = dict[str, "torch.Tensor"]
 ARCHITECTURE_KEY = "facesearch.architecture"
 """Where a safetensors file's metadata holds the architecture, as JSON."""
 
+LICENCE_KEY, SOURCE_KEY, FIGURES_KEY = "facesearch.licence", "facesearch.source", "facesearch.figures"
+"""Where it may hold the weights' licence, where they came from, and what was measured of them (JSON as ``figures.json`` has it)."""
+
 _HEAD = ("pooling.", "fc.")
 _COUNTS = "num_batches_tracked"  # of batch norms: no floats, and nothing computes with them
 _MOBILENET = re.compile(r"(stem|blocks\.(\d+))\.(.+)")
