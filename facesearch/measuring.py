@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from facesearch.core.decision import OperatingPoints
 from facesearch.core.errors import InputError
 from facesearch.core.face import Detection
 from facesearch.core.image import Image
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from facesearch.service.evaluate_robustness import EvaluateRobustness
     from facesearch.service.evaluation import Evaluation
     from facesearch.service.photographs import EmbedPhotographs
+    from facesearch.training.clean_store import CleanStore
     from facesearch.training.prepare import PrepareCrops
 
 
@@ -74,6 +76,11 @@ class MeasuringParts(ABC):
     @abstractmethod
     def card(self) -> EmbedderCard:
         """What is known of the embedder."""
+
+    @property
+    @abstractmethod
+    def points(self) -> OperatingPoints:
+        """The embedder's operating points."""
 
     @property
     @abstractmethod
@@ -157,6 +164,17 @@ class MeasuringParts(ABC):
             min_face_px=settings.min_face_px,
             meter=measure_quality,
         )
+
+    @cached_property
+    def clean_store(self) -> CleanStore:
+        """What finds wrong labels among crops; imported late, since no other command needs it."""
+        from facesearch.gallery.factory import GalleryIndexFactory
+        from facesearch.gallery.options import IndexOptions
+        from facesearch.training.clean_store import CleanStore
+
+        indexes = GalleryIndexFactory(self.embedder_id, self.card.dim, IndexOptions())
+        cache = self.settings.cache_dir
+        return CleanStore(self.embedder, self.points, indexes, self.embed_photographs, cache_dir=cache)
 
     @cached_property
     def robustness(self) -> EvaluateRobustness:

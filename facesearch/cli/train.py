@@ -5,6 +5,7 @@ What each command does is in ``facesearch.training``.
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +13,13 @@ import typer
 
 from facesearch.cli import options
 from facesearch.cli.output import printable, progress, write_json, write_line, write_note, write_table
+from facesearch.cli.report_file import check_report, write_report
 from facesearch.cli.session import session_of
 from facesearch.core.errors import InputError
 
 if TYPE_CHECKING:
+    from facesearch.training.cleaned_list import CleanedList
+    from facesearch.training.crop_store import CropStore
     from facesearch.training.prepare import PrepareReport
 
 app = typer.Typer(help="Train embedders on photographs of your own: see docs/training.md.")
@@ -54,6 +58,66 @@ def prepare(
         _write_prepared(report)
     if not report.n_crops:
         raise InputError(f"none of the {report.n_photographs} photographs gave a crop: there is nothing to train on")
+
+
+@app.command()
+def clean(
+    context: typer.Context,
+    store: Store,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The list; STORE/cleaned.json if left out.")
+    ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option("--against", metavar="STORE|DIR", help="Data that will be measured on: its people are excluded; repeatable."),
+    ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", metavar="HTML", help="A page with the faces and the reasons, for looking through.")
+    ] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Find wrong labels among crops: drop them, move them to whom they show, merge labels of one person, flag what is unsure.
+
+    Nothing of the store changes: the list is named where the store is opened (train run --cleaned FILE).
+    """
+    check_report(sheet)
+    session = session_of(context)
+    use = session.library.parts(session.settings).clean_store
+    with progress("faces", lines_every_s=10.0) as advance:
+        crops, found = use(store, against=tuple(against or ()), on_progress=lambda _, done, total: advance(done, total))
+    file = output if output is not None else store / "cleaned.json"
+    found.write(file)
+    if sheet is not None:
+        _write_sheet(crops, found, sheet)
+    kept = _left(crops, found)
+    if as_json:
+        write_json({"list": str(file), "counts": found.counts, **kept, "about": dict(found.about)})
+        return
+    write_table(("decision", "count"), [(name.replace("_", " "), count) for name, count in found.counts.items()])
+    write_line()
+    write_table(("left", "count"), [(name.removeprefix("n_").replace("_", " "), count) for name, count in kept.items()])
+    write_line(f"\n{printable(file)}")
+
+
+def _left(store: CropStore, found: CleanedList) -> dict[str, int]:
+    """Return what the list leaves; nothing at all is possible."""
+    kept = store.cleaned(found)
+    return {
+        "n_crops": len(store),
+        "n_crops_kept": len(kept),
+        "n_people": len(store.people),
+        "n_people_kept": len(kept.people),
+        "n_people_kept_with_one_crop": int((kept.counts == 1).sum()),
+    }
+
+
+def _write_sheet(store: CropStore, found: CleanedList, sheet: Path) -> None:
+    from facesearch.evaluation.report import render_report
+    from facesearch.imaging.crops import jpeg
+    from facesearch.training.cleaning_sheet import cleaning_report
+
+    report = cleaning_report(store, found, lambda pixels: jpeg(pixels, quality=80), when=datetime.now().astimezone())
+    write_report(render_report(report), sheet)
 
 
 def _write_prepared(report: PrepareReport) -> None:

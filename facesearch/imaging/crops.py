@@ -65,7 +65,7 @@ def face_picture(image: Image, detection: Detection) -> KeptPicture:
     moved = (points - (left, top) + 0.5) * scales - 0.5
     return KeptPicture(
         kind=Keep.CROP,
-        data=_jpeg(pixels),
+        data=jpeg(pixels),
         landmarks=tuple((float(x), float(y)) for x, y in moved[:5]),
         box=(float(moved[5, 0]), float(moved[5, 1]), float(moved[6, 0]), float(moved[6, 1])),
     )
@@ -128,10 +128,11 @@ def crop_jpeg(crop: FaceCrop, *, quality: int = 85) -> bytes:
         crop: The face.
         quality: JPEG quality, 1 to 95.
     """
-    return _jpeg(crop.pixels, quality=quality)
+    return jpeg(crop.pixels, quality=quality)
 
 
-def _jpeg(pixels: Pixels, *, quality: int = JPEG_QUALITY) -> bytes:
+def jpeg(pixels: Pixels, *, quality: int = JPEG_QUALITY) -> bytes:
+    """Return uint8 RGB pixels as a JPEG of full colour resolution."""
     stream = BytesIO()
     # Full colour resolution: a kept crop is small, and halved colour would blur what is embedded from it.
     PilImage.fromarray(pixels).save(stream, "JPEG", quality=quality, subsampling=0)

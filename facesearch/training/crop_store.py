@@ -178,7 +178,8 @@ class CropStore:
     def crop(self, index: int) -> Pixels:
         """Return one crop: uint8 RGB ``(S, S, 3)``, read-only, of the file's own memory."""
         place = int(self.places[index])
-        return self._parts[place // self._part_size][place % self._part_size]
+        crop: Pixels = self._parts[place // self._part_size][place % self._part_size]
+        return crop
 
     def crops(self, indices: Sequence[int] | NDArray[np.int64]) -> Pixels:
         """Return some crops as a new array, uint8 RGB ``(len(indices), S, S, 3)``."""
@@ -223,7 +224,7 @@ class CropStore:
 
     def damaged(self) -> list[int]:
         """Return the indices of crops whose bytes are not the ones that were written, by reading all of them."""
-        return [index for index, row in enumerate(self.rows) if zlib.crc32(self.crop(index)) != row.checksum]
+        return [index for index, row in enumerate(self.rows) if zlib.crc32(self.crop(index).tobytes()) != row.checksum]
 
     @property
     def _part_size(self) -> int:
