@@ -104,6 +104,12 @@ class CropStoreError(InputError):
     code = "bad_crop_store"
 
 
+class TrainingPlanError(InputError):
+    """A plan of training has an unknown name, a value out of range, or two that contradict each other."""
+
+    code = "bad_training_plan"
+
+
 class EnrollmentError(FaceSearchError):
     """The request contradicts what is enrolled."""
 
@@ -274,6 +280,12 @@ class ModelFileError(ModelError):
     """A file given as an embedder is no model, or lacks a part of itself."""
 
     code = "bad_model_file"
+
+
+class TrainingDivergedError(ModelError):
+    """The loss of a training run is no number any more."""
+
+    code = "training_diverged"
 
 
 class UnsupportedModelError(ModelError):
