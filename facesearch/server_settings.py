@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 from ipaddress import ip_address
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from facesearch.settings import SERVER_TABLE, FileSettings
+from facesearch.settings import SERVER_TABLE, FileSettings, Settings
 
 MIB = 2**20
 """Bytes of a mebibyte."""
@@ -73,6 +73,9 @@ class ServerSettings(FileSettings):
     log_format: Literal["json", "text"] = Field("json", description="A line of JSON a request, or of text.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="What is told on stderr.")
 
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
+
     @model_validator(mode="after")
     def _keys_are_off_only_here(self) -> Self:
         if self.keys == KEYS_OFF and not is_loopback(self.host):
@@ -83,6 +86,14 @@ class ServerSettings(FileSettings):
                 f"(body_memory_bytes)"
             )
         return self
+
+    def audit_key(self, settings: Settings) -> Path:
+        """Return the file of the audit log's secret, with the default filled in."""
+        return self.audit_key_file if self.audit_key_file is not None else settings.data_dir / "audit.key"
+
+    def audit_head(self, settings: Settings) -> Path:
+        """Return the file of the audit log's head, likewise."""
+        return self.audit_head_file if self.audit_head_file is not None else settings.data_dir / "audit.head"
 
     @property
     def resolved_threads(self) -> int:

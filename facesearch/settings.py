@@ -42,8 +42,9 @@ class FileSettings(BaseSettings):
             super().__init__(**values)
         except ValidationError as exc:
             first = exc.errors(include_url=False, include_input=False)[0]
-            name = ".".join(str(part) for part in first["loc"]) or "settings"
-            raise SettingsError(f"setting {name}: {first['msg']}", setting=name) from exc
+            name = ".".join(str(part) for part in first["loc"])
+            said = first["msg"].removeprefix("Value error, ")
+            raise SettingsError(f"setting {name}: {said}" if name else said, setting=name) from exc
         except (OSError, ValueError) as exc:
             raise SettingsError(f"the settings file {_config_file()} cannot be read: {exc}") from exc
 
@@ -108,7 +109,9 @@ class Settings(FileSettings):
     keep: Keep = Field(Keep.NONE, description="Picture stored beside a template: none, crop or photo.")
 
     index: Literal["auto", "exact", "hnsw"] = Field("auto", description="Kind of vector index; auto chooses by gallery size.")
-    exact_below: int = Field(5000, ge=0, description="Templates below which auto searches exactly.")
+    exact_below: int | None = Field(
+        None, ge=0, description="Templates below which auto searches exactly; None for 20,000 of 128 numbers, fewer of longer ones."
+    )
     hnsw_m: int | None = Field(None, ge=2, le=256, description="Links a node of the HNSW graph; None for the measured default.")
     hnsw_ef_construction: int | None = Field(None, ge=4, le=10_000, description="Breadth of the search while building.")
     hnsw_ef: int | None = Field(None, ge=1, le=10_000, description="Breadth of the search; more is slower and more exact.")
@@ -129,6 +132,9 @@ class Settings(FileSettings):
     mismatch_fmr: float = Field(1e-2, gt=0, le=1, description="FMR whose threshold a further photograph of a person must reach.")
 
     busy_timeout_s: float = Field(30.0, gt=0, le=3600, description="Wait for other writers of the database, in seconds.")
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**values)
 
     @property
     def resolved_database_url(self) -> str:

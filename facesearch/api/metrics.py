@@ -7,6 +7,7 @@ this module is imported) whichever is asked answers for all.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -32,18 +33,44 @@ KINDS = ("verify", "identify")
 """What is decided."""
 
 
+def forget_dead_processes() -> int:
+    """Drop what processes that are gone counted of the present (queues, requests in flight); what they counted before stays.
+
+    Returns:
+        How many files were dropped.
+    """
+    folder = os.environ.get(MULTIPROCESS_VARIABLE)
+    dropped = 0
+    for file in Path(folder).glob("gauge_live*_*.db") if folder else ():
+        pid = file.stem.rpartition("_")[2]
+        if pid.isdigit() and not _is_alive(int(pid)):
+            file.unlink(missing_ok=True)
+            dropped += 1
+    return dropped
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 class Metrics:
     """The counts of one process, or its part of those of several. Thread-safe.
 
     Args:
         version: The release that runs.
-        embedder_id: The embedder that runs.
     """
 
     content_type = CONTENT_TYPE_LATEST
     """The media type of ``text``."""
 
-    def __init__(self, *, version: str = "", embedder_id: str = "") -> None:
+    def __init__(self, *, version: str = "") -> None:
+        self._version = version
         self.registry = registry = CollectorRegistry()
         self._is_shared = bool(os.environ.get(MULTIPROCESS_VARIABLE))
         if not self._is_shared:
@@ -70,10 +97,13 @@ class Metrics:
         self._faces = Counter("facesearch_faces_embedded", "Faces turned into templates.", registry=registry)
         self._decisions = Counter("facesearch_decisions", "Decisions by outcome.", ("kind", "outcome"), registry=registry)
         self._build = self._gauge("facesearch_build_info", "What runs; always 1.", "version", "embedder_id", mode="livemax")
-        self._build.labels(version, embedder_id).set(1)
 
     def _gauge(self, name: str, text: str, *labels: str, mode: str = "livesum") -> Gauge:
         return Gauge(name, text, labels, registry=self.registry, multiprocess_mode=mode)  # type: ignore[arg-type]
+
+    def runs(self, embedder_id: str) -> None:
+        """Say which embedder this process runs."""
+        self._build.labels(self._version, embedder_id).set(1)
 
     def request_begun(self) -> None:
         """Count a request that is being answered."""

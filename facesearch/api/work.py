@@ -51,13 +51,24 @@ class WorkPool:
     Args:
         max_workers: Calls at once, at least 1.
         queue_limit: Calls that may wait for a thread, at least 0.
+        on_refused: Called when a call found the queue full; for metrics.
+        on_timed_out: Called when a caller was told that it took too long; likewise.
     """
 
-    def __init__(self, max_workers: int, queue_limit: int) -> None:
+    def __init__(
+        self,
+        max_workers: int,
+        queue_limit: int,
+        *,
+        on_refused: Callable[[], None] = lambda: None,
+        on_timed_out: Callable[[], None] = lambda: None,
+    ) -> None:
         if max_workers < 1 or queue_limit < 0:
             raise ValueError(f"a pool has at least one thread and no negative queue, not {max_workers} and {queue_limit}")
         self.max_workers = max_workers
         self.queue_limit = queue_limit
+        self._on_refused = on_refused
+        self._on_timed_out = on_timed_out
         self._threads = ThreadPoolExecutor(max_workers, thread_name_prefix="facesearch-work")
         self._lock = threading.Lock()
         self._held = self._running = self._done = self._refused = self._timed_out = 0
@@ -96,6 +107,7 @@ class WorkPool:
         waiting.cancel()  # a call that runs already ends by itself
         with self._lock:
             self._timed_out += 1
+            self._on_timed_out()
             retry_after_s = self._retry_after_s()
         raise RequestTimeoutError(
             f"the request took longer than {timeout_s:g} s; ask again later, or send less at once",
@@ -115,6 +127,7 @@ class WorkPool:
                 raise OverloadedError("the service is shutting down; ask again in a moment", retry_after_s=1)
             if self._held >= self.max_workers + self.queue_limit:
                 self._refused += 1
+                self._on_refused()
                 raise OverloadedError(
                     f"{self.max_workers} requests are worked on and {self.queue_limit} wait already; ask again later",
                     retry_after_s=self._retry_after_s(),

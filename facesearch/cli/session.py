@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,10 +19,13 @@ import typer
 from facesearch.core.errors import InputError
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from facesearch.bootstrap import Parts
     from facesearch.core.image import Image
     from facesearch.embedding.card import EmbedderCard
     from facesearch.embedding.library import ModelLibrary
+    from facesearch.server_settings import ServerSettings
     from facesearch.service.evaluation import Evaluation
     from facesearch.service.facade import FaceSearchService
     from facesearch.settings import Settings
@@ -67,6 +72,22 @@ class Library:
         """Return what measures error rates."""
         return self.parts(settings).evaluation
 
+    def n_api_keys(self, settings: Settings) -> int:
+        """Return how many API keys there are, of any kind."""
+        from facesearch.service.api_keys import ApiKeys
+
+        store = self.parts(settings).store
+        try:
+            return len(ApiKeys(store).list())
+        finally:
+            store.close()
+
+    def serve(self, server: ServerSettings, bound: socket, variables: Mapping[str, str]) -> None:
+        """Answer requests on a bound socket until a signal ends it; see ``server_process.run_server``."""
+        from facesearch.cli.server_process import run_server
+
+        run_server(server, bound, variables)
+
 
 @dataclass
 class Session:
@@ -90,14 +111,37 @@ class Session:
         Raises:
             SettingsError: One of them is wrong.
         """
-        from facesearch.settings import CONFIG_VARIABLE, Settings
+        from facesearch.settings import Settings
+
+        with self._config_named():
+            return Settings(**self.overrides)
+
+    def server_settings(self, **overrides: Any) -> ServerSettings:
+        """Return the service's settings: defaults < file < environment < options.
+
+        Args:
+            **overrides: Options by name.
+
+        Raises:
+            SettingsError: One of them is wrong.
+        """
+        from facesearch.server_settings import ServerSettings
+
+        with self._config_named():
+            return ServerSettings(**overrides)
+
+    @contextmanager
+    def _config_named(self) -> Iterator[None]:
+        """Name the settings file of the options to whatever is built in the block."""
+        from facesearch.settings import CONFIG_VARIABLE
 
         if self.config is None:
-            return Settings(**self.overrides)
+            yield
+            return
         before = os.environ.get(CONFIG_VARIABLE)
         os.environ[CONFIG_VARIABLE] = str(self.config)
         try:
-            return Settings(**self.overrides)
+            yield
         finally:
             if before is None:
                 del os.environ[CONFIG_VARIABLE]

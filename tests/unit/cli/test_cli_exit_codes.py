@@ -9,12 +9,14 @@ import pytest
 from facesearch.cli.main import hoisted
 from facesearch.core.decision import Verification
 from facesearch.core.errors import (
+    AccessError,
     EnrollmentError,
     FaceSearchError,
     GalleryError,
     InputError,
     ModelError,
     NoFaceError,
+    ServiceError,
     SettingsError,
     StoreError,
     TemplateError,
@@ -22,7 +24,17 @@ from facesearch.core.errors import (
 )
 from tests.cli_fakes import POINT, identification
 
-HOUSE_CODES = {InputError: 2, SettingsError: 2, EnrollmentError: 3, TemplateError: 3, GalleryError: 4, ModelError: 5, StoreError: 6}
+HOUSE_CODES = {
+    InputError: 2,
+    SettingsError: 2,
+    EnrollmentError: 3,
+    TemplateError: 3,
+    GalleryError: 4,
+    ModelError: 5,
+    StoreError: 6,
+    AccessError: 7,
+    ServiceError: 8,
+}
 """Exit codes of the house plan, by branch of the tree."""
 
 
