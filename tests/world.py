@@ -108,7 +108,8 @@ class FakeNetworks:
     def decode(self, source: object) -> Image:
         if isinstance(source, Image):
             return source
-        image = self.photos.get(str(source))
+        name = source.decode("utf-8", "replace") if isinstance(source, bytes) else str(source)
+        image = self.photos.get(name)
         if image is None:
             raise ImageDecodeError(f"{source} is no photograph of this world")
         return image
