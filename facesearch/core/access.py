@@ -69,7 +69,8 @@ class ApiKey:
         object.__setattr__(self, "name", checked_label(self.name, what="name of an API key"))
         object.__setattr__(self, "scopes", checked_scopes(self.scopes))
         if self.collections is not None:
-            if isinstance(self.collections, str):
+            given: object = self.collections
+            if isinstance(given, str):
                 raise InputError("the collections of an API key are several names, not one text")
             names = frozenset(checked_label(one, what="collection name") for one in self.collections)
             if not names:

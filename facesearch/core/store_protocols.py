@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
 
+from facesearch.core.access_protocols import AccessReader, AccessWriter
 from facesearch.core.face import Box
 from facesearch.core.identity import Collection, EnrolledTemplate, FaceSummary, GalleryChange, Identity, KeptPicture, NewFace
 from facesearch.core.records import RecordsReader, RecordsWriter
@@ -17,7 +18,7 @@ from facesearch.core.template import TemplateBatch
 from facesearch.core.video import VideosReader, VideosWriter
 
 
-class StoreReader(RecordsReader, VideosReader, Protocol):
+class StoreReader(RecordsReader, VideosReader, AccessReader, Protocol):
     """What can be asked of the store inside one transaction: a consistent picture."""
 
     def collections(self) -> tuple[Collection, ...]:
@@ -110,7 +111,7 @@ class StoreReader(RecordsReader, VideosReader, Protocol):
         ...
 
 
-class StoreWriter(StoreReader, RecordsWriter, VideosWriter, Protocol):
+class StoreWriter(StoreReader, RecordsWriter, VideosWriter, AccessWriter, Protocol):
     """What can be changed inside one writing transaction; nothing is seen by others before it ends well."""
 
     def add_collection(self, name: str) -> Collection:

@@ -31,7 +31,9 @@ from facesearch.core.identity import (
     checked_tags,
 )
 from facesearch.core.template import Template, TemplateBatch
+from facesearch.store.access import AccessReader
 from facesearch.store.codec import decode_box, decode_landmarks, decode_vector, decode_vectors
+from facesearch.store.jobs import JobsReader
 from facesearch.store.records import RecordsReader
 from facesearch.store.session import chunks
 from facesearch.store.tables import ChangeRow, CollectionRow, FaceRow, IdentityRow, ImageRow, PictureRow, TemplateRow
@@ -46,7 +48,7 @@ _IDENTITY_COLUMNS = (
 )
 
 
-class SqlReader(RecordsReader, VideosReader):
+class SqlReader(RecordsReader, VideosReader, AccessReader, JobsReader):
     """A consistent picture of the database: ``facesearch.core.protocols.StoreReader`` on one open transaction.
 
     Not safe to use from several threads at once; open one transaction a thread.

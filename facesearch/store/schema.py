@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, column, inspect, select, table
 
 from facesearch.core.errors import SchemaVersionError, StoreError
+from facesearch.store import access_tables  # noqa: F401 - its tables belong to the schema
 from facesearch.store.engine import DEFAULT_BUSY_TIMEOUT_S, location_of, make_engine, open_transaction, parsed_url, sqlite_file
 from facesearch.store.faults import database_errors
 from facesearch.store.tables import Base, table_names
@@ -19,7 +20,7 @@ from facesearch.store.tables import Base, table_names
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD_REVISION = "0003"
+HEAD_REVISION = "0004"
 """The revision this release works with. Revisions are four-digit numbers that only rise, so older and newer can be told apart."""
 
 _VERSION = table("alembic_version", column("version_num"))

@@ -22,7 +22,9 @@ from facesearch.core.identity import (
     checked_tags,
 )
 from facesearch.store import codec
+from facesearch.store.access import AccessWriter
 from facesearch.store.face_writer import FaceWriter
+from facesearch.store.jobs import JobsWriter
 from facesearch.store.records import RecordsWriter
 from facesearch.store.session import chunks
 from facesearch.store.tables import (
@@ -38,7 +40,7 @@ from facesearch.store.tables import (
 from facesearch.store.videos import VideosWriter
 
 
-class SqlWriter(FaceWriter, RecordsWriter, VideosWriter):
+class SqlWriter(FaceWriter, RecordsWriter, VideosWriter, AccessWriter, JobsWriter):
     """``facesearch.core.protocols.StoreWriter`` on one open writing transaction.
 
     Names are checked by a query before they are written: writers take turns, so the answer holds, and the transaction stays usable

@@ -16,6 +16,8 @@ from facesearch.store.schema import upgrade
 from facesearch.store.sql import SqlStore
 
 BUSY_TIMEOUT_S = 20.0
+UNOWNED_TABLES = ("api_keys", "rate_buckets", "idempotency_keys", "audit_log")
+"""Tables that no collection owns, so that removing all collections leaves them as they are."""
 _numbers = itertools.count()
 
 
@@ -80,7 +82,13 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         return
     url: URL = request.getfixturevalue("postgresql_migrated")
     yield url.render_as_string(hide_password=False)
-    _on_server(url, "DELETE FROM collections", "DELETE FROM operating_points", "DELETE FROM calibrations")
+    _on_server(
+        url,
+        "DELETE FROM collections",
+        "DELETE FROM operating_points",
+        "DELETE FROM calibrations",
+        *(f"DELETE FROM {one}" for one in UNOWNED_TABLES),
+    )
 
 
 @pytest.fixture
