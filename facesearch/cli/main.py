@@ -27,6 +27,7 @@ from facesearch.cli.identify import identify
 from facesearch.cli.output import write_line
 from facesearch.cli.robustness import robustness
 from facesearch.cli.search import compare, search
+from facesearch.cli.serve import serve
 from facesearch.cli.session import Library, Session, session_of
 from facesearch.cli.train import app as train_app
 from facesearch.cli.verify import verify
@@ -85,6 +86,7 @@ models.app.command("calibrate")(calibrate_model)
 app.add_typer(models.app, name="models")
 app.add_typer(train_app, name="train")
 app.add_typer(db.app, name="db")
+app.command()(serve)
 app.add_typer(gallery.app, name="gallery")
 app.command()(doctor)
 evaluate.app.command()(robustness)
