@@ -1,4 +1,4 @@
-"""The service over HTTP.
+"""The REST service: FastAPI routes over the library, with keys, limits, an audit trail and problem bodies.
 
-It knows the library's front and what the service keeps (keys, audit, jobs); it decides nothing about faces.
+It decides nothing itself and imports nothing heavy before an application is made; needs the extra ``server``.
 """
