@@ -15,7 +15,7 @@ from facesearch.bootstrap import FaceSearch, Parts
 from facesearch.core.arrays import array_digest
 from facesearch.core.image import Image
 from facesearch.core.protocols import Embedder
-from facesearch.embedding.embedder import create_embedder
+from facesearch.embedding.embedder import NetworkEmbedder, create_embedder
 from facesearch.server_settings import ServerSettings
 from facesearch.service.facade import FaceSearchService
 from facesearch.service.lazy import LazyEmbedder
@@ -47,6 +47,7 @@ class ServerParts(Parts):
     ) -> None:
         super().__init__(_within(settings, server))
         self.server = server
+        self._made_embedder: NetworkEmbedder
         self._on_batch = on_batch
 
     @cached_property
@@ -67,7 +68,8 @@ class ServerParts(Parts):
             batch_size=settings.batch_size,
             models_folder=self.models_folder,
         )
-        made.warm_up(range(1, min(WARM_UP_CROPS, settings.batch_size) + 1))
+        made.warm_up((1,))  # what a first request needs; it may be waiting
+        self._made_embedder = made
         return made
 
     @cached_property
@@ -84,6 +86,7 @@ class ServerParts(Parts):
         pixels = np.full((WARM_UP_PX, WARM_UP_PX, 3), 127, np.uint8)
         self.detector.detect(Image(pixels, array_digest(pixels)))
         self._lazy_embedder.get()
+        self._made_embedder.warm_up(range(2, min(WARM_UP_CROPS, self.settings.batch_size) + 1))
 
 
 class _ServedFaceSearch(FaceSearch):
