@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from facesearch.cli import collections, db, evaluate, feedback, gallery, identities, models, operating_points
+from facesearch.cli import audit, collections, db, evaluate, feedback, gallery, identities, keys, models, operating_points
 from facesearch.cli.calibrate import calibrate
 from facesearch.cli.calibrate_model import calibrate_model
 from facesearch.cli.detect import detect
@@ -43,6 +43,10 @@ _GLOBAL_OPTIONS = frozenset(
 )
 
 
+_OWN_OPTIONS = {"keys": frozenset({"--collection", "-c"})}
+"""Options of a command that mean something else than the global ones of their name."""
+
+
 class AnywhereGroup(TyperGroup):
     """A command group whose global options may stand behind the command too, where people write them."""
 
@@ -57,11 +61,12 @@ def hoisted(arguments: Sequence[str]) -> list[str]:
     rest: list[str] = []
     remaining = iter(arguments)
     for argument in remaining:
+        hoistable = _GLOBAL_OPTIONS - _OWN_OPTIONS.get(rest[0] if rest else "", frozenset())
         if argument == "--":
             rest += [argument, *remaining]
-        elif argument in _GLOBAL_OPTIONS:
+        elif argument in hoistable:
             front += [argument, *(value for value in [next(remaining, None)] if value is not None)]
-        elif argument.startswith("--") and argument.partition("=")[0] in _GLOBAL_OPTIONS:
+        elif argument.startswith("--") and argument.partition("=")[0] in hoistable:
             front.append(argument)
         else:
             rest.append(argument)
@@ -94,6 +99,8 @@ app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(operating_points.app, name="operating-points")
 app.command()(calibrate)
 app.add_typer(feedback.app, name="feedback")
+app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
 
 
 def _print_version(is_wanted: bool) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from facesearch.embedding.card import EmbedderCard
     from facesearch.embedding.library import ModelLibrary
     from facesearch.server_settings import ServerSettings
+    from facesearch.service.access_desk import AccessDesk
     from facesearch.service.evaluation import Evaluation
     from facesearch.service.facade import FaceSearchService
     from facesearch.settings import Settings
@@ -71,6 +72,16 @@ class Library:
     def evaluation(self, settings: Settings) -> Evaluation:
         """Return what measures error rates."""
         return self.parts(settings).evaluation
+
+    def access(self, settings: Settings, server: ServerSettings) -> AccessDesk:
+        """Return what looks after API keys, and the audit log."""
+        from facesearch.service.access_desk import AccessDesk
+        from facesearch.service.api_keys import ApiKeys
+        from facesearch.service.audit import AuditLog
+
+        store = self.parts(settings).store
+        audit = AuditLog(store, server.audit_key(settings), server.audit_head(settings))
+        return AccessDesk(ApiKeys(store), audit, store.close)
 
     def n_api_keys(self, settings: Settings) -> int:
         """Return how many API keys there are, of any kind."""
@@ -129,6 +140,14 @@ class Session:
 
         with self._config_named():
             return ServerSettings(**overrides)
+
+    def access(self) -> AccessDesk:
+        """Return what looks after API keys, and the audit log; a context manager.
+
+        Raises:
+            SettingsError: A setting is wrong.
+        """
+        return self.library.access(self.settings, self.server_settings())
 
     @contextmanager
     def _config_named(self) -> Iterator[None]:
