@@ -5,6 +5,7 @@ They choose no pairs or triplets (see ``samplers``, ``miners``); losses over cla
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -126,6 +127,14 @@ class CollapseWatch:
             raise InputError(f"a window has at least one step, not {window}")
         self._margin, self._window = margin, window
         self._collapsed = self._vanished = 0
+
+    def state(self) -> dict[str, int]:
+        """Return what it counted, as plain values."""
+        return {"collapsed": self._collapsed, "vanished": self._vanished}
+
+    def restore(self, state: Mapping[str, int]) -> None:
+        """Go on counting from there."""
+        self._collapsed, self._vanished = int(state["collapsed"]), int(state["vanished"])
 
     def look(self, value: LossValue, loss: float, spread: Spread) -> str | None:
         """Return what is wrong and what to do, once in a window; None while learning goes on.

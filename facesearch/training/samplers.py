@@ -238,7 +238,8 @@ class TurnSampler:
 
     def __str__(self) -> str:
         """Return the counts."""
-        return f"{self.batch_size} crops a batch, {self.steps_per_epoch} batches an epoch of {self._n} crops of {self._n_people} people"
+        n_steps = self.steps_per_epoch
+        return f"{self.batch_size} crops a batch, {n_steps} batches an epoch of {self._n} crops of {self._n_people} people"
 
 
 def shard(rows: Rows, group: int, rank: int, world: int) -> Rows:

@@ -87,9 +87,18 @@ TORCH_AT_THE_TOP = {
     "embedding/prepared.py",
     "detection/networks.py",
     # Training is torch: these are imported by the training commands alone.
+    "training/checkpoint.py",
     "training/class_head.py",
+    "training/distributed.py",
+    "training/frozen_prelu.py",
     "training/losses.py",
     "training/miners.py",
+    "training/objective.py",
+    "training/optimiser.py",
+    "training/session.py",
+    "training/starting.py",
+    "training/trainer.py",
+    "training/validation.py",
 }
 
 

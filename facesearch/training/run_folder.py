@@ -1,0 +1,142 @@
+"""The folder of a run: its plan, its log, its checkpoints, its best network and its report.
+
+It trains nothing. ``log.jsonl`` has a line for every so many steps and for every validation; a run that goes on cuts off what was
+written after its checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from facesearch.core.errors import CheckpointNotFoundError, FileWriteError, InputError
+from facesearch.training.checkpoint import newest
+from facesearch.training.plan import TrainingPlan, parse_plan
+
+RUN_FILE = "run.json"
+LOG_FILE = "log.jsonl"
+BEST_FILE = "best.safetensors"
+REPORT_FILE = "report.html"
+TENSORBOARD = "tensorboard"
+
+
+class RunFolder:
+    """Where a run's files lie.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """The network with the best figure so far, ready to be exported."""
+        return self.path / BEST_FILE
+
+    @property
+    def report(self) -> Path:
+        """The page about the run."""
+        return self.path / REPORT_FILE
+
+    def begin(self, plan: TrainingPlan, facts: Mapping[str, object]) -> None:
+        """Make the folder of a new run.
+
+        Raises:
+            InputError: A run lies there already.
+            FileWriteError: It cannot be written.
+        """
+        if (self.path / RUN_FILE).exists() or (self.path / LOG_FILE).exists():
+            raise InputError(
+                f"{self.path} holds a run already: facesearch train resume {self.path} goes on with it, or name another folder",
+                path=str(self.path),
+            )
+        with self._writing():
+            self.path.mkdir(parents=True, exist_ok=True)
+            text = json.dumps({"plan": plan.as_dict(), **facts}, indent=1, ensure_ascii=False, allow_nan=False)
+            (self.path / RUN_FILE).write_text(text + "\n", encoding="utf-8")
+            (self.path / LOG_FILE).touch()
+
+    def read(self) -> tuple[TrainingPlan, dict[str, Any]]:
+        """Return the plan of a run and the facts written when it began.
+
+        Raises:
+            CheckpointNotFoundError: There is no run.
+            InputError: Its file is damaged.
+        """
+        path = self.path / RUN_FILE
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            return parse_plan(facts.pop("plan"), where=str(path)), facts
+        except OSError as exc:
+            raise CheckpointNotFoundError(f"{self.path} is no run of training ({exc.strerror or exc})", path=str(path)) from exc
+        except (ValueError, KeyError, AttributeError) as exc:
+            raise InputError(f"{path} is damaged: {exc}", path=str(path)) from exc
+
+    def newest_checkpoint(self) -> Path:
+        """Return the checkpoint to go on from.
+
+        Raises:
+            CheckpointNotFoundError: There is none.
+        """
+        found = newest(self.checkpoints)
+        if found is None:
+            raise CheckpointNotFoundError(
+                f"{self.path} has no checkpoint: the run ended before its first; start it again in another folder",
+                path=str(self.path),
+            )
+        return found
+
+    def note(self, kind: str, step: int, **values: object) -> None:
+        """Add a line to the log.
+
+        Raises:
+            FileWriteError: It cannot be written.
+        """
+        line = json.dumps({"kind": kind, "step": step, **values}, ensure_ascii=False)
+        with self._writing(), (self.path / LOG_FILE).open("a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return the log; a last line that was cut off is left out."""
+        try:
+            texts = (self.path / LOG_FILE).read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return []
+        found = []
+        for text in texts:
+            try:
+                found.append(json.loads(text))
+            except ValueError:
+                break
+        return found
+
+    def forget_after(self, step: int) -> None:
+        """Cut off what the log says of steps after one.
+
+        Raises:
+            FileWriteError: It cannot be written.
+        """
+        kept = [line for line in self.lines() if line["step"] <= step]
+        with self._writing():
+            temporary = self.path / f".{LOG_FILE}.new"
+            temporary.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), encoding="utf-8")
+            temporary.replace(self.path / LOG_FILE)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            raise FileWriteError(
+                f"the run's folder {self.path} cannot be written: {exc.strerror or exc}", path=str(self.path)
+            ) from exc

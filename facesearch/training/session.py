@@ -1,0 +1,312 @@
+"""A run from its plan to its report: opens the crops, builds what the trainer works with, trains, and goes on where one ended.
+
+How a step is made is ``trainer``'s. It exports nothing: see ``export``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from facesearch.core.errors import InputError, TrainingPlanError
+from facesearch.embedding.embedding_network import EmbeddingNetwork
+from facesearch.embedding.prepared import Prepared
+from facesearch.training.augment import STRENGTHS
+from facesearch.training.checkpoint import read_checkpoint
+from facesearch.training.crop_store import CropStore
+from facesearch.training.distributed import Group, device_of, process_group
+from facesearch.training.frozen_prelu import freeze_slopes
+from facesearch.training.loader import BatchLoader
+from facesearch.training.objective import Objective
+from facesearch.training.plan import TrainingPlan, parse_plan
+from facesearch.training.run_folder import TENSORBOARD, RunFolder
+from facesearch.training.run_report import write_report
+from facesearch.training.samplers import PairSampler, PeopleSampler, Sampler, TurnSampler
+from facesearch.training.starting import Start, start_of, teachers_of
+from facesearch.training.trainer import Materials, Progress, Scalars, Tell, Trainer
+from facesearch.training.validation import embedded, read_names, require_pairs, split_people
+
+ALL_STAGES = "all"
+"""What ``freeze_until`` says for a fixed extractor: only the head is trained."""
+
+CHANGEABLE = frozenset(("rate", "epochs", "steps", "patience", "device", "threads", "checkpoint_minutes", "validate_every", "note"))
+"""What may be said otherwise when a run goes on; anything else would make it another run."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """What became of a run.
+
+    Attributes:
+        folder: Of the run.
+        progress: Where it ended.
+        n_steps: Of the whole run.
+        report: The page about it; None in processes other than the first.
+    """
+
+    folder: Path
+    progress: Progress
+    n_steps: int
+    report: Path | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as plain values."""
+        return {
+            "folder": str(self.folder),
+            "n_steps": self.n_steps,
+            **self.progress.as_dict(),
+            "report": None if self.report is None else str(self.report),
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Data:
+    """The crops of a run.
+
+    Attributes:
+        training: To train on.
+        validation: Of other people, or None.
+        sampler: Draws the batches.
+    """
+
+    training: CropStore
+    validation: CropStore | None
+    sampler: Sampler
+
+
+def open_data(plan: TrainingPlan) -> Data:
+    """Return the crops that a plan names.
+
+    Raises:
+        CropStoreError: A store is missing, unfinished or damaged.
+        InputError: There are too few people to train or to validate on; people are in both stores.
+    """
+    store = CropStore.open(plan.crops, cleaned=plan.cleaned)
+    validation: CropStore | None
+    if plan.validation is not None:
+        training, validation = store, CropStore.open(plan.validation)
+        if plan.validation_people is not None:
+            validation = validation.of_people(read_names(Path(plan.validation_people)))
+    else:
+        training, validation = split_people(store, plan.held_out, plan.seed)
+    if validation is not None:
+        require_pairs(validation)
+    return Data(training, validation, _sampler(plan, training))
+
+
+def _sampler(plan: TrainingPlan, store: CropStore) -> Sampler:
+    if plan.drawn_by == "people":
+        return PeopleSampler(
+            store.labels,
+            plan.people_per_batch,
+            plan.photographs_per_person,
+            few=plan.few,
+            singles=plan.singles,
+            seed=plan.seed,
+        )
+    if plan.drawn_by == "pairs":
+        return PairSampler(store.labels, plan.batch_size // 2, seed=plan.seed)
+    return TurnSampler(store.labels, plan.batch_size, seed=plan.seed)
+
+
+def freeze(network: EmbeddingNetwork, plan: TrainingPlan) -> str:
+    """Freeze what a plan says; return it in words.
+
+    Raises:
+        ModelDescriptionError: There is no such stage.
+    """
+    last = network.stage_names[-1] if plan.freeze_until == ALL_STAGES else plan.freeze_until
+    n_slopes = freeze_slopes(network) if plan.freeze_slopes and plan.start is not None else 0
+    network.freeze_until(last)
+    told = f"stages up to {last} stay as they are" if last is not None else "all stages are trained"
+    return told + (f", the slopes of {n_slopes} PReLUs stay" if n_slopes else "")
+
+
+def train(
+    plan: TrainingPlan, folder: Path, *, models_folder: Path | None = None, tell: Tell = lambda _: None, until: int | None = None
+) -> TrainingResult:
+    """Train a network by a plan, in a new folder.
+
+    Started by ``torchrun``, this is one of several processes of one run.
+
+    Args:
+        plan: What to do.
+        folder: Of the run; must not hold one.
+        models_folder: Where embedders are besides the package's own.
+        tell: Told what happens.
+        until: Step to stop at, with a checkpoint, as if interrupted.
+
+    Raises:
+        FaceSearchError: As the parts; see ``docs/training.md`` for what to do.
+    """
+    return _run(plan, RunFolder(folder), models_folder=models_folder, tell=tell, until=until, goes_on=False)
+
+
+def resume(
+    folder: Path,
+    *,
+    changes: Mapping[str, object] | None = None,
+    models_folder: Path | None = None,
+    tell: Tell = lambda _: None,
+    until: int | None = None,
+) -> TrainingResult:
+    """Go on with a run from its newest checkpoint.
+
+    Args:
+        folder: Of the run.
+        changes: What the plan shall say otherwise from here on: only ``CHANGEABLE``.
+        models_folder: As for ``train``.
+        tell: As for ``train``.
+        until: As for ``train``.
+
+    Raises:
+        TrainingPlanError: Something else is to be changed.
+        CheckpointNotFoundError: There is no run, or no checkpoint.
+        CheckpointFormatError: The checkpoint is damaged or of another architecture.
+    """
+    run = RunFolder(folder)
+    plan, _ = run.read()
+    refused = sorted((changes or {}).keys() - CHANGEABLE)
+    if refused:
+        raise TrainingPlanError(
+            f"a run that goes on cannot change {', '.join(refused)}, only {', '.join(sorted(CHANGEABLE))}: start another run",
+            field=refused[0],
+        )
+    plan = parse_plan({**plan.as_dict(), **(changes or {})}, where=str(folder))
+    return _run(plan, run, models_folder=models_folder, tell=tell, until=until, goes_on=True)
+
+
+def _run(
+    plan: TrainingPlan, folder: RunFolder, *, models_folder: Path | None, tell: Tell, until: int | None, goes_on: bool
+) -> TrainingResult:
+    device = device_of(plan.device)
+    if plan.threads is not None:
+        torch.set_num_threads(plan.threads)
+    with process_group(device) as group, ExitStack() as stack:
+        say: Tell = tell if group.is_first else lambda _: None
+        if device == "cuda":
+            torch.cuda.set_device(group.local_rank)
+        data = open_data(plan)
+        start = start_of(plan, models_folder, data.training.alignment)
+        say(f"{len(data.training)} crops of {len(data.training.people)} people; {data.sampler}")
+        say(f"network {start.network.architecture.backbone} from {start.source}: {freeze(start.network, plan)}")
+        checkpoint = read_checkpoint(folder.newest_checkpoint(), expected=start.network.architecture) if goes_on else None
+        materials = _materials(plan, data, start, folder, device, group, models_folder=models_folder, tell=say)
+        first_step = checkpoint.step if checkpoint is not None else 0
+        if group.is_first:
+            if checkpoint is None:
+                folder.begin(plan, _facts(data, start))
+            else:
+                folder.forget_after(first_step)
+                say(f"goes on from step {first_step}")
+            materials = dataclasses.replace(materials, scalars=_scalars(folder, first_step, stack, say))
+        trainer = Trainer(materials)
+        if checkpoint is not None:
+            trainer.restore(checkpoint)
+        elif materials.objective.head is not None and plan.start is not None:
+            materials.objective.head.start_from(_centres(trainer.network, data.training, device, plan))
+        progress = trainer.run(until)
+        report = _finish(trainer, materials, start) if group.is_first else None
+        return TrainingResult(folder.path, progress, materials.n_steps, report)
+
+
+def _materials(
+    plan: TrainingPlan,
+    data: Data,
+    start: Start,
+    folder: RunFolder,
+    device: str,
+    group: Group,
+    *,
+    models_folder: Path | None,
+    tell: Tell,
+) -> Materials:
+    """Return what the trainer works with."""
+    if data.sampler.batch_size // data.sampler.group % group.world:
+        raise InputError(
+            f"a batch of {data.sampler.batch_size // data.sampler.group} groups cannot be divided among {group.world} processes: "
+            f"choose a multiple of {group.world}"
+        )
+    teachers = teachers_of(plan, models_folder, data.training.alignment, device)
+    torch.manual_seed(plan.seed + 1)
+    objective = Objective(plan, len(data.training.people), start.network.architecture.dim, teachers).to(device)
+    n_steps = plan.steps if plan.steps is not None else max(1, round(plan.epochs * data.sampler.steps_per_epoch))
+
+    def make_loader(steps: range) -> BatchLoader:
+        return BatchLoader(
+            data.training,
+            data.sampler,
+            STRENGTHS[plan.augmentation],
+            seed=plan.seed,
+            steps=steps,
+            rank=group.rank,
+            world=group.world,
+        )
+
+    return Materials(
+        plan=plan,
+        network=start.network.to(device),
+        objective=objective,
+        make_loader=make_loader,
+        steps_per_epoch=data.sampler.steps_per_epoch,
+        n_steps=n_steps,
+        validation=data.validation,
+        folder=folder,
+        device=device,
+        group=group,
+        tell=tell,
+    )
+
+
+def _facts(data: Data, start: Start) -> dict[str, object]:
+    """Return what is written beside the plan when a run begins."""
+    validation = data.validation
+    return {
+        "start": start.source,
+        "start_sha256": start.digest,
+        "architecture": start.network.architecture.as_dict(),
+        "crops_digest": data.training.digest,
+        "n_crops": len(data.training),
+        "n_people": len(data.training.people),
+        "sampler": str(data.sampler),
+        "n_validation_crops": 0 if validation is None else len(validation),
+        "n_validation_people": 0 if validation is None else len(validation.people),
+        "torch": torch.__version__,
+    }
+
+
+def _centres(network: nn.Module, store: CropStore, device: str, plan: TrainingPlan) -> torch.Tensor:
+    """Return each person's mean vector by the network as it begins, ``(people, dim)``."""
+    prepared = Prepared(network, network.architecture.preparation).to(device)  # type: ignore[arg-type]
+    vectors = embedded(prepared, store, device=device, bf16=plan.precision == "bf16")
+    sums = np.zeros((len(store.people), vectors.shape[1]), dtype=np.float32)
+    np.add.at(sums, store.labels, vectors)
+    return torch.from_numpy(sums).to(device)
+
+
+def _scalars(folder: RunFolder, first_step: int, stack: ExitStack, say: Tell) -> Scalars:
+    """Return what takes figures to TensorBoard, or nowhere where it is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        say("TensorBoard is not installed (pip install facesearch[train]): figures go to log.jsonl and the report alone")
+        return lambda _name, _value, _step: None
+    writer = SummaryWriter(str(folder.path / TENSORBOARD), purge_step=first_step or None)  # type: ignore[no-untyped-call]
+    stack.callback(writer.close)
+    take: Scalars = writer.add_scalar
+    return take
+
+
+def _finish(trainer: Trainer, materials: Materials, start: Start) -> Path:
+    """Write the network where no validation chose one, and the report."""
+    if materials.validation is None or not materials.folder.best.exists():
+        trainer.save_average()
+    return write_report(materials.folder, trainer.progress, materials.n_steps)

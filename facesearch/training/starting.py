@@ -1,0 +1,143 @@
+"""What a run begins with: the network of a plan, its weights from an embedder, a file or chance, and the teachers.
+
+It trains nothing and downloads nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from facesearch.core.errors import CheckpointFormatError, TrainingPlanError
+from facesearch.core.face import Alignment
+from facesearch.embedding.architecture import Architecture, default_architecture
+from facesearch.embedding.card_file import WEIGHTS_ALONE
+from facesearch.embedding.checkpoint import digest_of
+from facesearch.embedding.embedding_network import EmbeddingNetwork, build_network
+from facesearch.embedding.networks import build_network as module_of
+from facesearch.embedding.registry import card
+from facesearch.embedding.weights import load_weights, read_architecture
+from facesearch.training.objective import Teacher
+from facesearch.training.plan import TrainingPlan
+
+if TYPE_CHECKING:
+    from facesearch.embedding.card import EmbedderCard
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Start:
+    """A network to be trained.
+
+    Attributes:
+        network: With its weights, nothing frozen.
+        source: Where they came from, in words.
+        digest: SHA-256 of the file of weights; empty for random ones.
+    """
+
+    network: EmbeddingNetwork
+    source: str
+    digest: str
+
+
+def start_of(plan: TrainingPlan, models_folder: Path | None, alignment: Alignment) -> Start:
+    """Return the network that a plan begins with.
+
+    Args:
+        plan: Says which.
+        models_folder: Where embedders are besides the package's own.
+        alignment: Of the crops that it will be trained on.
+
+    Raises:
+        TrainingPlanError: The crops are not those that the network wants, or the start is a graph.
+        ModelError: The weights are absent, damaged or of another architecture; the embedder is unknown.
+    """
+    torch.manual_seed(plan.seed)
+    changes: dict[str, Any] = {
+        name: getattr(plan, name) for name in ("dim", "pooling", "layer", "width", "has_norms") if getattr(plan, name) is not None
+    }
+    if plan.start is None:
+        backbone = plan.backbone or "mobilenet"
+        if backbone == "mobilenet":
+            changes.setdefault("has_norms", True)  # without norms, random weights do not learn
+        architecture = default_architecture(backbone, **changes)
+        _require_crops(architecture.alignment, alignment, f"backbone {backbone}")
+        return Start(build_network(architecture), "random weights", "")
+    file, base = _file_and_architecture(plan, models_folder)
+    if plan.backbone is not None and plan.backbone != base.backbone:
+        raise CheckpointFormatError(
+            f"{plan.start} is a checkpoint of another architecture: backbone {base.backbone}, the plan says {plan.backbone}",
+            path=str(file),
+        )
+    architecture = dataclasses.replace(base, **changes)
+    _require_crops(architecture.alignment, alignment, plan.start)
+    network = build_network(architecture)
+    is_same_head = (architecture.dim, architecture.pooling, architecture.layer) == (base.dim, base.pooling, base.layer)
+    load_weights(network, file, with_head=is_same_head)
+    new_head = "" if is_same_head else ", with a new head of random weights"
+    return Start(network, f"{plan.start} ({file.name}){new_head}", digest_of(file))
+
+
+def _file_and_architecture(plan: TrainingPlan, models_folder: Path | None) -> tuple[Path, Architecture]:
+    """Return the file of a plan's start, and the architecture it is of."""
+    start = plan.start or ""
+    path = Path(start)
+    if path.is_file():
+        carried = read_architecture(path) if path.suffix == ".safetensors" else None
+        if carried is None and plan.backbone is None:
+            raise TrainingPlanError(f"{start} does not say its architecture: say backbone", field="backbone")
+        return path, carried if carried is not None else default_architecture(str(plan.backbone))
+    found = card(start, models_folder)
+    if found.format not in (*WEIGHTS_ALONE, "tensorflow"):
+        raise TrainingPlanError(
+            f"{found.name} is {found.format}, a graph and not weights: it can teach (teachers), but not be trained further",
+            field="start",
+        )
+    found.verify_file()
+    return found.weights_path, _architecture_of(found)
+
+
+def _architecture_of(found: EmbedderCard) -> Architecture:
+    if found.architecture is not None:
+        return found.architecture
+    backbone = found.backbone or "inception-resnet-v1"
+    return default_architecture(backbone, dim=found.dim, alignment=found.alignment, preparation=found.preparation)
+
+
+def _require_crops(wanted: Alignment, there: Alignment, whose: str) -> None:
+    """Raise unless crops are aligned as a network wants them."""
+    if _crop_of(wanted) != _crop_of(there):
+        raise TrainingPlanError(
+            f"{whose} wants crops aligned as {wanted.name} ({wanted.crop_px} px), the store's are {there.name} "
+            f"({there.crop_px} px): prepare the photographs with an embedder of the same alignment (train prepare --embedder NAME)",
+            field="crops",
+        )
+
+
+def _crop_of(alignment: Alignment) -> tuple[object, ...]:
+    points = None if alignment.points is None else alignment.points.tobytes()
+    return alignment.crop_px, points, alignment.margin_px
+
+
+def teachers_of(plan: TrainingPlan, models_folder: Path | None, alignment: Alignment, device: str) -> tuple[Teacher, ...]:
+    """Return the teachers of a plan, on its device.
+
+    Raises:
+        TrainingPlanError: One wants other crops, or is a graph that torch cannot run.
+        ModelError: One is unknown, absent or damaged.
+    """
+    found = []
+    for name in plan.teachers:
+        one = card(name, models_folder)
+        _require_crops(one.alignment, alignment, f"teacher {name}")
+        if one.format not in WEIGHTS_ALONE and one.format != "torchscript":
+            raise TrainingPlanError(
+                f"teacher {name} is {one.format}: torch runs files of weights and TorchScript", field="teachers"
+            )
+        one.verify_file()
+        network = module_of(one).to(device).eval().requires_grad_(False)
+        found.append(Teacher(one.embedder_id(), network, one.dim))
+    return tuple(found)

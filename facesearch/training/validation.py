@@ -1,0 +1,155 @@
+"""How good a network is on people it was not trained on: TAR at fixed FMRs over all pairs, every person weighing the same.
+
+It chooses nothing: early stopping is ``trainer``'s. Crops are embedded once each, without augmentation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from facesearch.core.arrays import Vectors, normalised
+from facesearch.core.errors import InputError, ModelError, TemplateFormatError
+from facesearch.evaluation.all_pairs import AllPairs, all_pairs
+from facesearch.evaluation.lfw import read_people
+from facesearch.training.crop_store import CropStore
+
+FMRS = (1e-2, 1e-3, 1e-4)
+"""False match rates reported."""
+
+BATCH = 128
+MIN_FALSE_PAIRS = 10
+"""Pairs of people that an FMR must allow to match: with fewer the figure is a matter of luck."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """The figures of a network.
+
+    Attributes:
+        tar: ``(FMR, TAR)`` in falling order of FMR, rates in [0, 1]; FMRs that the people do not support are left out.
+        n_people: People compared.
+        n_mated_people: Those with two or more crops.
+        n_crops: Crops compared.
+    """
+
+    tar: tuple[tuple[float, float], ...]
+    n_people: int
+    n_mated_people: int
+    n_crops: int
+
+    @property
+    def figure(self) -> float:
+        """What networks are chosen by: TAR at the lowest FMR there is."""
+        return self.tar[-1][1]
+
+    @property
+    def figure_fmr(self) -> float:
+        """The FMR of ``figure``."""
+        return self.tar[-1][0]
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the figures as plain values."""
+        return {
+            "tar": [{"fmr": fmr, "tar": tar} for fmr, tar in self.tar],
+            "n_people": self.n_people,
+            "n_mated_people": self.n_mated_people,
+            "n_crops": self.n_crops,
+        }
+
+    def __str__(self) -> str:
+        """Return the rates with their counts."""
+        told = ", ".join(f"TAR {100 * tar:.2f} % at FMR {fmr:g}" for fmr, tar in self.tar)
+        return f"{told} ({self.n_mated_people} people with two or more of {self.n_people}, {self.n_crops} crops)"
+
+
+def embedded(network: nn.Module, store: CropStore, *, device: str, bf16: bool, batch: int = BATCH) -> Vectors:
+    """Return the unit vectors of every crop of a store, float32 ``(N, dim)``.
+
+    Args:
+        network: Takes crops, uint8 ``(B, S, S, 3)``; left in the mode it was in.
+        store: The crops.
+        device: Where the network is.
+        bf16: Whether it is computed in bfloat16.
+        batch: Crops at once.
+
+    Raises:
+        ModelError: The network returned a vector without a direction (zero or NaN).
+    """
+    was_training = network.training
+    network.eval()
+    parts = []
+    with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=bf16):
+        for start in range(0, len(store), batch):
+            pixels = torch.from_numpy(store.crops(np.arange(start, min(start + batch, len(store))))).to(device)
+            parts.append(network(pixels).float().cpu().numpy())
+    network.train(was_training)
+    try:
+        return normalised(np.concatenate(parts))
+    except TemplateFormatError as exc:
+        raise ModelError("the network returned a vector that is zero or not finite for a crop it is validated on") from exc
+
+
+def validated(vectors: Vectors, store: CropStore) -> Validated:
+    """Return the figures of vectors of a store's crops.
+
+    Raises:
+        InputError: There are no pairs of one kind.
+    """
+    pairs = all_pairs(vectors, store.labels, n_worst=0)
+    return Validated(_rates(pairs), pairs.n_people, pairs.n_mated_people, pairs.n_photographs)
+
+
+def _rates(pairs: AllPairs) -> tuple[tuple[float, float], ...]:
+    supported = [fmr for fmr in FMRS if fmr * pairs.n_person_pairs >= MIN_FALSE_PAIRS] or [FMRS[0]]
+    return tuple((fmr, pairs.at_fmr(fmr).tar.value) for fmr in supported)
+
+
+def require_pairs(store: CropStore) -> None:
+    """Raise unless people of a store can be compared.
+
+    Raises:
+        InputError: There are fewer than two people, or nobody has two crops.
+    """
+    n_mated = int((store.counts >= 2).sum())
+    if len(store.people) < 2 or n_mated == 0:
+        raise InputError(
+            f"validating needs two people, and two crops of one of them: there are {len(store.people)} people, {n_mated} with two "
+            "or more crops; name another store (validation), or set held_out to 0 to train without"
+        )
+
+
+def split_people(store: CropStore, held_out: float, seed: int) -> tuple[CropStore, CropStore | None]:
+    """Return the crops to train on and those of the people held out, drawn by their names' order and the seed.
+
+    Returns:
+        Both; None where nobody is held out.
+    """
+    n_people = len(store.people)
+    n_held = round(held_out * n_people)
+    if n_held == 0:
+        return store, None
+    is_held = np.zeros(n_people, dtype=np.bool_)
+    is_held[np.random.default_rng((seed, 0x5EED)).permutation(n_people)[:n_held]] = True
+    return store.subset(~is_held[store.labels]), store.subset(is_held[store.labels])
+
+
+def read_names(path: Path) -> list[str]:
+    """Return the people of a text file: LFW's form (``name count``, a count first), or a name a line.
+
+    Raises:
+        InputError: It cannot be read or names nobody.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InputError(f"the list of people {path} cannot be read: {exc}", path=str(path)) from exc
+    if lines and lines[0].isdigit():
+        return [person.name for person in read_people(path)]
+    if not lines:
+        raise InputError(f"the list of people {path} names nobody", path=str(path))
+    return lines
