@@ -14,13 +14,17 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
 from facesearch.api.context import ServerContext
+from facesearch.api.openapi import describe
 from facesearch.api.problems import add_problem_handlers
 from facesearch.api.repeats import HEADER as IDEMPOTENCY_KEY
 from facesearch.api.repeats import REPLAYED
 from facesearch.api.requests import REQUEST_ID, EveryRequest, LimitedBodies
 from facesearch.version import __version__
 
-ROUTES = ("collections", "verify", "ops")
+ROUTES = (
+    *("keys", "collections", "people", "enroll", "verify", "identify", "detect", "feedback", "models", "audit"),
+    "ops",
+)
 """Modules of ``facesearch.api.routes``, each with a ``router``, in the order of the OpenAPI document."""
 
 OPENAPI_PATH = "/v1/openapi.json"
@@ -57,6 +61,7 @@ def create_app(context: ServerContext) -> FastAPI:
     add_problem_handlers(app)
     for router in routers():
         app.include_router(router)
+    describe(app, routers())
     if (WEB / "index.html").is_file():
         app.mount("/", StaticFiles(directory=WEB, html=True), name="web")
     return app

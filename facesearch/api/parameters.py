@@ -1,13 +1,40 @@
-"""Parameters of addresses that several routes have."""
+"""Parameters of addresses and headers that several routes have."""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from fastapi import Path
+from fastapi import Header, Path
 
 from facesearch.api.schemas.base import MAX_ID
+from facesearch.core.errors import InputError
 
 CollectionPath = Annotated[str, Path(min_length=1, max_length=200, description="The collection's name.")]
 IdentityPath = Annotated[int, Path(ge=1, le=MAX_ID, description="The person's id.")]
 TemplatePath = Annotated[int, Path(ge=1, le=MAX_ID, description="The face's template id.")]
+IfMatch = Annotated[
+    str | None,
+    Header(max_length=200, description="`ETag` of the person as it was read; the change is refused where it is another now."),
+]
+
+_ETAG = re.compile(r'\s*"([\x21\x23-\x7e]*)"\s*')
+
+
+def etag(version: str) -> str:
+    """Return the ``ETag`` of a version."""
+    return f'"{version}"'
+
+
+def wanted_version(if_match: str | None) -> str | None:
+    """Return the version that a header ``If-Match`` asks for; None where it asks for none.
+
+    Raises:
+        InputError: Neither one strong entity tag nor ``*``.
+    """
+    if if_match is None or if_match.strip() == "*":
+        return None
+    found = _ETAG.fullmatch(if_match)
+    if found is None:
+        raise InputError("If-Match is one ETag as it was received, quotes included, or *")
+    return found[1]

@@ -39,6 +39,7 @@ class Fields(BaseModel):
 
 
 F = TypeVar("F", bound=Fields)
+F_co = TypeVar("F_co", bound=Fields, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Photograph:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent(Generic[F]):
+class Sent(Generic[F_co]):
     """What a request holds.
 
     Attributes:
@@ -64,7 +65,7 @@ class Sent(Generic[F]):
     """
 
     photos: Mapping[str, tuple[Photograph, ...]]
-    fields: F
+    fields: F_co
 
     def one(self, name: str = "photo") -> bytes:
         """Return the bytes of the one photograph of a field."""
@@ -210,13 +211,13 @@ def _validated(model: type[F], texts: Mapping[str, list[str]]) -> F:
         else:
             values[name] = given[0].split(",") if name == "roi" else given[0]
     try:
-        return model.model_validate_strings(values)
+        return model.model_validate(values)
     except ValidationError as exc:
         raise _located(exc) from exc
 
 
 def _is_list(annotation: Any) -> bool:
-    return getattr(annotation, "__origin__", None) in (list, tuple) and annotation.__args__[-1] in (str, Ellipsis)
+    return getattr(annotation, "__origin__", None) is list
 
 
 def _located(exc: ValidationError) -> RequestValidationError:

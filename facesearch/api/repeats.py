@@ -25,7 +25,10 @@ HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 """Header of an answer that is an earlier request's."""
 
-_KEY = re.compile(r"[\x21-\x7e]{1,200}")
+KEY_PATTERN = "^[!-~]{1,200}$"
+"""What an idempotency key looks like."""
+
+_KEY = re.compile(KEY_PATTERN)
 _KEPT_HEADERS = ("content-type", "etag", "location")
 
 

@@ -19,6 +19,10 @@ Score = Annotated[float, Field(ge=-1.0001, le=1.0001, description="Cosine simila
 BoxValues = Annotated[
     list[float], Field(min_length=4, max_length=4, description="`[x1, y1, x2, y2]` in pixels of the upright photograph.")
 ]
+Roi = Annotated[
+    tuple[float, float, float, float],
+    Field(description="The box `[x1, y1, x2, y2]` in pixels that faces are looked for in."),
+]
 Label = Annotated[str, Field(min_length=1, max_length=200, description="A person's label, unique in its collection.")]
 Tag = Annotated[str, Field(min_length=1, max_length=200)]
 CollectionName = Annotated[str, Field(min_length=1, max_length=200, description="A collection's name.")]

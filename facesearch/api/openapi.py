@@ -1,0 +1,120 @@
+"""What the OpenAPI document says beyond what FastAPI finds out by itself: keys, scopes, errors, headers.
+
+Derived from the routes' guards, so that no route can be described as more open than it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from facesearch.api.problems import MEDIA_TYPE
+from facesearch.api.repeats import HEADER, KEY_PATTERN
+from facesearch.api.requests import REQUEST_ID
+from facesearch.api.routing import GuardedRoute
+from facesearch.api.schemas.base import Problem
+
+DESCRIPTION = """Face recognition over HTTP: enroll people, verify two photographs (1:1), identify faces (1:N) at stated error rates.
+
+Every request needs an API key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`, unless the service runs with keys off. Errors
+are problem bodies (RFC 9457) with stable codes. Photographs are sent as files of a multipart body or in base64; paths and
+addresses are refused. A score is a cosine similarity, not a percentage; a match is a score at or above the threshold that
+belongs to the error rate asked for.
+"""
+
+_ALWAYS = (401, 403, 429, 500, 503, 504)
+_WITH_BODY = (400, 408, 413)
+_FRAMEWORKS_OWN = ("HTTPValidationError", "ValidationError")
+
+
+def describe(app: FastAPI, routers: Iterable[APIRouter]) -> None:
+    """Make an application describe itself in full."""
+    routes = tuple(_guarded(routers))
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            made = get_openapi(
+                title=app.title,
+                version=app.version,
+                openapi_version="3.1.0",
+                description=DESCRIPTION,
+                routes=app.routes,
+                servers=[{"url": "/"}],
+            )
+            _complete(made, routes)
+            app.openapi_schema = made
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+def _guarded(routers: Iterable[APIRouter]) -> Iterator[GuardedRoute]:
+    return (route for router in routers for route in router.routes if isinstance(route, GuardedRoute))
+
+
+def _complete(document: dict[str, Any], routes: Iterable[GuardedRoute]) -> None:
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for name in _FRAMEWORKS_OWN:
+        schemas.pop(name, None)
+    schemas["Problem"] = Problem.model_json_schema()
+    components["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer", "description": "An API key: `Authorization: Bearer KEY`."},
+        "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key in a header of its own."},
+    }
+    for route in routes:
+        for method in route.methods or ():
+            operation = document["paths"].get(route.path_format, {}).get(method.lower())
+            if operation is not None:
+                _complete_operation(operation, route, method)
+
+
+def _complete_operation(operation: dict[str, Any], route: GuardedRoute, method: str) -> None:
+    guard = route.guard
+    scopes = " and ".join(f"`{scope.value}`" for scope in sorted(guard.scopes)) or "any"
+    operation["description"] = f"{operation.get('description', '').rstrip()}\n\nScope: {scopes}."
+    operation["security"] = [{"bearer": []}, {"apiKey": []}]
+    parameters = operation.setdefault("parameters", [])
+    responses = operation["responses"]
+    if guard.keeps_answers(method):
+        parameters.append(
+            {
+                "name": HEADER,
+                "in": "header",
+                "required": False,
+                "schema": {"type": "string", "pattern": KEY_PATTERN},
+                "description": "Chosen by the client; a second request with it gets the first one's answer, for 24 hours.",
+            }
+        )
+    for status in _errors(operation, route, method):
+        responses[str(status)] = {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+    for status, response in responses.items():
+        headers = response.setdefault("headers", {})
+        headers[REQUEST_ID] = {"schema": {"type": "string"}, "description": "The request's id, which the service's log has too."}
+        if status in ("429", "503"):
+            headers["Retry-After"] = {"schema": {"type": "integer"}, "description": "Seconds after which to ask again."}
+
+
+def _errors(operation: dict[str, Any], route: GuardedRoute, method: str) -> Iterator[int]:
+    """Yield the statuses of the errors that an operation may end with."""
+    yield from _ALWAYS
+    names = {one["name"] for one in operation["parameters"]}
+    if "requestBody" in operation:
+        yield from _WITH_BODY
+        if "multipart/form-data" in operation["requestBody"]["content"]:
+            yield 415
+    if names or "requestBody" in operation:
+        yield 422
+    if "{" in route.path_format:
+        yield 404
+    if "{collection}" in route.path_format or method in ("POST", "PATCH", "DELETE", "PUT"):
+        yield 409
+    if "if-match" in names:
+        yield 412
