@@ -30,6 +30,7 @@ from facesearch.cli.search import compare, search
 from facesearch.cli.serve import serve
 from facesearch.cli.session import Library, Session, session_of
 from facesearch.cli.train import app as train_app
+from facesearch.cli.train_features import features
 from facesearch.cli.verify import verify
 from facesearch.cli.video import app as videos_app
 from facesearch.cli.video import find_in_video, index_video
@@ -89,6 +90,7 @@ app.add_typer(identities.app, name="identities")
 app.add_typer(collections.app, name="collections")
 models.app.command("calibrate")(calibrate_model)
 app.add_typer(models.app, name="models")
+train_app.command()(features)
 app.add_typer(train_app, name="train")
 app.add_typer(db.app, name="db")
 app.command()(serve)

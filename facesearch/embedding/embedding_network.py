@@ -5,6 +5,8 @@ It takes prepared pixels and returns vectors that are not normalised: ``Prepared
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import torch
 from torch import nn
 
@@ -83,12 +85,22 @@ class EmbeddingNetwork(nn.Module):
             ModelDescriptionError: There is no such stage.
         """
         if layer is not None:
-            self._require_stage(layer)
-        for name, stage in self.stages.items():
-            planes = stage(planes)
+            self.require_stages((layer,))
+        for name, features in self.all_features(planes):
+            planes = features
             if name == layer:
                 break
         return planes
+
+    def all_features(self, planes: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield each stage's name and feature map, in order; a stage is run when it is asked for.
+
+        Args:
+            planes: Shape ``(N, 3, S, S)``.
+        """
+        for name, stage in self.stages.items():
+            planes = stage(planes)
+            yield name, planes
 
     def freeze_until(self, stage: str | None) -> None:
         """Keep the stages up to and including one as they are: no gradients, and batch norms in the mode of use.
@@ -100,7 +112,7 @@ class EmbeddingNetwork(nn.Module):
             ModelDescriptionError: There is no such stage.
         """
         if stage is not None:
-            self._require_stage(stage)
+            self.require_stages((stage,))
         self._frozen = () if stage is None else self.stage_names[: self.stage_names.index(stage) + 1]
         for name, part in self.stages.items():
             for parameter in part.parameters():
@@ -125,11 +137,17 @@ class EmbeddingNetwork(nn.Module):
         groups[HEAD] = [*self.pooling.parameters(), *self.fc.parameters()]
         return {name: parameters for name, parameters in groups.items() if parameters}
 
-    def _require_stage(self, name: str) -> None:
-        if name not in self.stages:
-            raise ModelDescriptionError(
-                f"{self.architecture.backbone} has no layer {name!r}, only {', '.join(self.stage_names)}", field="layer"
-            )
+    def require_stages(self, names: Iterable[str]) -> None:
+        """Raise unless these are stages.
+
+        Raises:
+            ModelDescriptionError: One is not; lists those there are.
+        """
+        for name in names:
+            if name not in self.stages:
+                raise ModelDescriptionError(
+                    f"{self.architecture.backbone} has no layer {name!r}, only {', '.join(self.stage_names)}", field="layer"
+                )
 
 
 def build_network(architecture: Architecture) -> EmbeddingNetwork:

@@ -37,15 +37,27 @@ class Prepared(nn.Module):
         Args:
             pixels: RGB 0–255 of shape ``(N, S, S, 3)``, uint8 or float.
         """
-        values = pixels.to(self.mean.dtype)
-        if self._is_standardised:
-            centred = values - values.mean(dim=(1, 2, 3), keepdim=True)
-            deviation = centred.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-            least = (values.shape[1] * values.shape[2] * values.shape[3]) ** -0.5
-            values = centred / deviation.clamp_min(least)
-        else:
-            values = (values - self.mean) / self.scale
-        if self._is_bgr:
-            values = values.flip(3)
-        vectors: torch.Tensor = self.network(values.permute(0, 3, 1, 2) if self._is_nchw else values)
+        planes = prepared(pixels, self.mean, self.scale, is_bgr=self._is_bgr, is_standardised=self._is_standardised)
+        vectors: torch.Tensor = self.network(planes if self._is_nchw else planes.permute(0, 2, 3, 1))
         return vectors
+
+
+def prepared_planes(pixels: torch.Tensor, preparation: Preparation) -> torch.Tensor:
+    """Return crops as a network wants them: float32 ``(N, 3, S, S)`` of RGB 0–255 of shape ``(N, S, S, 3)``."""
+    mean, scale = (torch.tensor(one, device=pixels.device) for one in (preparation.mean, preparation.scale))
+    return prepared(pixels, mean, scale, is_bgr=preparation.is_bgr, is_standardised=preparation.is_standardised)
+
+
+def prepared(pixels: torch.Tensor, mean: torch.Tensor, scale: torch.Tensor, *, is_bgr: bool, is_standardised: bool) -> torch.Tensor:
+    """Return what ``Preparation`` says of crops ``(N, S, S, 3)``, as planes ``(N, 3, S, S)``."""
+    values = pixels.to(mean.dtype)
+    if is_standardised:
+        centred = values - values.mean(dim=(1, 2, 3), keepdim=True)
+        deviation = centred.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+        least = (values.shape[1] * values.shape[2] * values.shape[3]) ** -0.5
+        values = centred / deviation.clamp_min(least)
+    else:
+        values = (values - mean) / scale
+    if is_bgr:
+        values = values.flip(3)
+    return values.permute(0, 3, 1, 2)
