@@ -18,7 +18,7 @@ from facesearch.api.requests import REQUEST_ID
 from facesearch.api.routing import GuardedRoute
 from facesearch.api.schemas.base import Problem
 
-DESCRIPTION = """Face recognition over HTTP: enroll people, verify two photographs (1:1), identify faces (1:N) at stated error rates.
+DESCRIPTION = """Face recognition over HTTP: enroll people, verify two photographs (1:1) and identify faces (1:N).
 
 Every request needs an API key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`, unless the service runs with keys off. Errors
 are problem bodies (RFC 9457) with stable codes. Photographs are sent as files of a multipart body or in base64; paths and
