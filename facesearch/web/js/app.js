@@ -31,9 +31,15 @@ const page = {
   allows(scope) {
     return this.me !== null && (this.me.keys === "off" || (this.me.scopes ?? []).includes(scope));
   },
-  /** Asks for the operating points once; null where the key may not see them. */
+  /** Asks for the operating points once; there are none for a key that may not see them. */
   async operatingPoints() {
-    if (this.points === null) this.points = await api.operatingPoints();
+    if (this.points !== null) return this.points;
+    try {
+      this.points = await api.operatingPoints();
+    } catch (error) {
+      if (!(error instanceof Problem) || error.code !== "forbidden") throw error;
+      this.points = { points: [], saved: [], score_histograms: null };
+    }
     return this.points;
   },
   async reloadCollections() {

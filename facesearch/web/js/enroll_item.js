@@ -11,10 +11,12 @@ import { plural, problem, quality, reason } from "./words.js";
 /** Refusals that somebody who looks at the photograph may overrule: what to ask, and the field that says yes. */
 const OVERRULED = {
   duplicate_person: ["Enroll anyway", { allow_duplicate: true }],
-  duplicate_template: ["Enroll anyway", { allow_duplicate: true }],
   identity_mismatch: ["It is the same person", { allow_mismatch: true }],
   low_quality_face: ["Enroll anyway", { allow_low_quality: true }],
 };
+
+/** How the library's messages begin: with the photograph they are about, which is seen here. */
+const DIGEST = /^image [0-9a-f]{12}: /;
 
 const STATES = {
   waiting: ["plain", null, "Waiting"],
@@ -100,11 +102,6 @@ export class EnrollItem {
     this.become("enrolling");
     try {
       const answer = await api.enroll(this.page.collection, { photo: this.file, label: this.label, tag: tags, face: this.chosen, ...overruled });
-      const failed = answer.failures?.[0];
-      if (answer.enrollments.length === 0 && failed) {
-        this.refuse(failed.code ?? failed.error?.code, failed.message ?? failed.error?.message ?? failed.detail ?? "The photograph was refused.", overruled);
-        return;
-      }
       this.result = answer;
       this.refusal = null;
       this.become("done");
@@ -117,7 +114,7 @@ export class EnrollItem {
     const asked = OVERRULED[code];
     const isNew = asked && !Object.keys(asked[1]).every((name) => name in overruled);
     this.refusal = isNew ? { words: asked[0], fields: { ...overruled, ...asked[1] } } : null;
-    this.become(isNew ? "asking" : "failed", message);
+    this.become(isNew ? "asking" : "failed", message.replace(DIGEST, ""));
   }
 
   details() {
@@ -126,7 +123,7 @@ export class EnrollItem {
     const told = face ? quality(face.quality) : null;
     return [
       several && this.isOpen && h("p", { class: `state ${this.chosen === null ? "warn" : "plain"}` }, this.chosen === null
-        ? `${plural(this.faces.length, "face")}: click the one you mean.`
+        ? `${plural(this.faces.length, "face")}: pick the one you mean on the photograph.`
         : `Face ${this.chosen + 1} of ${this.faces.length} is meant.`),
       told && h("p", { class: `state ${told.tone}` }, icon(told.tone === "good" ? "check" : "warning"), told.text),
       face?.quality?.reasons.length ? h("ul", { class: "reasons" }, face.quality.reasons.map((one) => h("li", {}, reason(one)))) : null,
@@ -149,7 +146,7 @@ export class EnrollItem {
   }
 
   show() {
-    const [tone, sign, words] = STATES[this.state];
+    const [tone, sign, words] = this.state === "ready" && this.chosen === null ? ["warn", "warning", "Choose a face"] : STATES[this.state];
     const choose = this.faces.length > 1 && this.isOpen ? (index) => {
       this.chosen = index;
       this.become("ready");
@@ -166,7 +163,7 @@ export class EnrollItem {
         "div",
         { class: "queue-body" },
         h("p", { class: "edge file-name" }, this.file.name),
-        this.isOpen ? field("Name", this.input) : h("h3", {}, this.label),
+        this.isOpen && this.faces.length ? field("Name", this.input) : this.label && h("h3", {}, this.label),
         this.details(),
         h("p", { class: `state ${tone}` }, sign ? icon(sign) : null, words),
         this.message && h("p", { class: "hint" }, this.message),

@@ -32,34 +32,43 @@ function hill(shares, which, peak) {
   return s("polygon", { class: `scale-${which.replace("_", "-")}`, points: `${first},100 ${points.join(" ")} ${last},100` });
 }
 
-const summit = (shares, which) => shares.start + (shares[which].indexOf(Math.max(...shares[which])) + 0.5) * shares.width;
+/** Pairs that must have scored as high before a share is told: fewer are no rate. */
+const LEAST_PAIRS = 10;
+
+function strangersSentence(score, shares) {
+  const share = tail(shares, "non_mated", score);
+  const told = ofSoMany(share);
+  if (told === null || share === 0) return `None of the ${count(shares.n_non_mated)} measured pairs of different people scored this high`;
+  if (share * shares.n_non_mated < LEAST_PAIRS) return `Next to none of the ${count(shares.n_non_mated)} measured pairs of different people scored this high`;
+  if (told.hits === told.of) return "Nearly all pairs of different people score this high or higher";
+  return `Of ${count(told.of)} pairs of different people, ${told.hits === 1 ? "about 1 scores" : `about ${count(told.hits)} score`} this high or higher`;
+}
+
+function sameSentence(score, shares) {
+  const share = tail(shares, "mated", score);
+  const hundred = Math.round(100 * share);
+  if (hundred >= 100) return "of pairs of photographs of one person, nearly all do";
+  if (hundred >= 1) return `of 100 pairs of photographs of one person, about ${hundred} ${hundred === 1 ? "does" : "do"}`;
+  return "of pairs of photographs of one person, hardly any do";
+}
 
 /** Returns in a sentence how often different people, and one person's photographs, score at least this. */
 export function meaning(score, shares) {
   if (!shares) return null;
-  const strangers = ofSoMany(tail(shares, "non_mated", score));
-  const same = ofSoMany(tail(shares, "mated", score));
-  const first = strangers && tail(shares, "non_mated", score) > 1 / shares.n_non_mated
-    ? `Of ${count(strangers.of)} pairs of different people, ${strangers.hits === strangers.of ? "nearly all score" : strangers.hits === 1 ? "about 1 scores" : `about ${count(strangers.hits)} score`} this high or higher`
-    : `None of the ${count(shares.n_non_mated)} measured pairs of different people scored this high`;
-  const hundred = Math.round(100 * tail(shares, "mated", score));
-  const second = hundred >= 1
-    ? `of 100 pairs of photographs of one person, ${hundred >= 100 ? "nearly all do" : `about ${hundred} ${hundred === 1 ? "does" : "do"}`}`
-    : `of pairs of one person, ${same ? `about ${same.hits} in ${count(same.of)} do` : "hardly any do"}`;
-  return `${first}; ${second}.`;
+  return `${strangersSentence(score, shares)}; ${sameSentence(score, shares)}.`;
 }
 
 /**
  * Returns the scale of one comparison.
  *
- * `shares` are the embedder's histograms, or null: then only the threshold is shown.
+ * `score` may be null: then only the threshold is marked. `shares` are the embedder's histograms, or null.
  */
 export function scale(score, threshold, fmr, shares) {
-  const words = meaning(score, shares);
-  const summary = `Score ${told(score)}, threshold ${told(threshold)}${fmr ? ` (false matches: ${oneIn(fmr)})` : ""}. ${words ?? ""}`;
-  const flag = (text, value, isLeft) => h("span", { class: `scale-flag${isLeft ? " to-left" : ""}` }, text);
+  const words = meaning(score ?? threshold, shares);
+  const summary = `${score === null ? "Threshold" : `Score ${told(score)}, threshold`} ${told(threshold)}${fmr ? ` (false matches: ${oneIn(fmr)})` : ""}. ${words ?? ""}`;
+  const flag = (text, isLeft) => h("span", { class: `scale-flag${isLeft ? " to-left" : ""}` }, text);
   // The two flags point away from each other, so that they never cover one another.
-  const scoreLeft = score < threshold || score > 0.8;
+  const isLeft = score !== null && score < threshold;
   const peak = shares ? Math.max(...shares.mated, ...shares.non_mated) : 1;
   return h(
     "figure",
@@ -68,15 +77,14 @@ export function scale(score, threshold, fmr, shares) {
       "div",
       { class: "scale-plot", role: "img", "aria-label": summary.trim() },
       shares && s("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", "aria-hidden": "true" }, hill(shares, "non_mated", peak), hill(shares, "mated", peak)),
-      shares && h("span", { class: "scale-name", place: { left: percent(summit(shares, "non_mated")), top: "0.25rem" } }, "different people"),
-      shares && h("span", { class: "scale-name", place: { left: percent(summit(shares, "mated")), top: "0.25rem" } }, "same person"),
-      h("div", { class: "scale-threshold", place: { left: percent(threshold) } }, flag(`threshold ${told(threshold)}`, threshold, !scoreLeft)),
-      h("div", { class: "scale-score", place: { left: percent(score) } }, flag(told(score), score, scoreLeft && at(score) > 12)),
+      h("div", { class: "scale-threshold", place: { left: percent(threshold) } }, flag(`threshold ${told(threshold)}`, score === null || !isLeft)),
+      score !== null && h("div", { class: "scale-score", place: { left: percent(score) } }, flag(told(score), (isLeft && at(score) > 14) || at(score) > 86)),
       TICKS.map((tick) => h("span", { class: "scale-tick", place: { left: percent(tick) } }, tick < 0 ? `−${-tick}` : String(tick))),
     ),
     h(
       "figcaption",
       { class: "stack" },
+      shares && h("p", { class: "legend" }, h("span", { class: "swatch non-mated" }), "different people", h("span", { class: "swatch mated" }), "same person"),
       words && h("p", {}, words),
       h("p", { class: "hint" }, shares
         ? `Measured on ${shares.measured_on}: ${count(shares.n_people)} people, ${count(shares.n_mated)} pairs of one person, ${count(shares.n_non_mated)} of different people, every person weighing the same. Your photographs may differ.`

@@ -20,7 +20,7 @@ export function placeOf([x1, y1, x2, y2], photograph) {
 /**
  * Returns a photograph with boxes.
  *
- * `faces` are `{box, name?, isWeak?}`; `chosen` is an index or null; `onchoose(index)` makes the faces buttons.
+ * `faces` are `{box, landmarks?, name?, isWeak?}`; the chosen one's landmarks are dots; `chosen` is an index or null; `onchoose(index)` makes the faces buttons.
  */
 export function stage(photograph, faces, { chosen = null, onchoose = null, kind = "", alt = "The photograph" } = {}) {
   const boxes = faces.map((face, index) => {
@@ -39,5 +39,9 @@ export function stage(photograph, faces, { chosen = null, onchoose = null, kind 
       on: { click: () => onchoose(index) },
     }, label);
   });
-  return h("div", { class: `stage ${kind}`.trim() }, h("img", { src: photograph.url, alt }), boxes);
+  const landmarks = (faces[chosen]?.landmarks ?? []).map(([x, y]) => h("span", {
+    class: "landmark",
+    place: { left: percent(x, photograph.width), top: percent(y, photograph.height) },
+  }));
+  return h("div", { class: `stage ${kind}`.trim() }, h("img", { src: photograph.url, alt }), boxes, landmarks);
 }

@@ -60,6 +60,7 @@ export function quality(found) {
 }
 
 const CODES = {
+  duplicate_template: "This face of this photograph is enrolled already.",
   no_face: "No face was found in this photograph.",
   image_undecodable: "This file is no photograph that can be read.",
   image_too_large: "This photograph has too many pixels.",

@@ -47,7 +47,7 @@ export async function enroll(place, page, [givenLabel = ""]) {
   const overwrite = button("Use for all", () => {
     items.filter((item) => item.isOpen).forEach((item) => item.setLabel(common.value));
     tell();
-  }, { kind: "small" });
+  });
   const queue = h("ul", { class: "queue", "aria-label": "Photographs" });
   const status = h("p", { class: "edge" });
   const bar = h("progress", { max: "1", value: 0, "aria-label": "Photographs done" });
@@ -128,9 +128,8 @@ export async function enroll(place, page, [givenLabel = ""]) {
       h(
         "div",
         { class: "enroll-options panel" },
-        field("Name for photographs without a folder", common),
-        field("Tags for everybody enrolled now", tags, "Separated by commas."),
-        h("div", { class: "row" }, overwrite),
+        h("div", { class: "with-button" }, field("Name for photographs without a folder", common), overwrite),
+        field("Tags for everybody enrolled now, separated by commas", tags),
       ),
       tools,
       queue,

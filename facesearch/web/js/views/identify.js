@@ -82,8 +82,15 @@ export async function identify(place, page) {
       if (error.name === "AbortError") return;
       if (!(error instanceof Problem)) throw error;
       answer = null;
-      put(right, failure(error, search));
+      if (error.code === "no_face") showNobody();
+      else put(right, failure(error, search));
     }
+  }
+
+  function showNobody() {
+    const where = region ? "No face was found in this region." : "No face was found in this photograph. Try one where faces are larger.";
+    put(right, notice("warn", where));
+    announce(where);
   }
 
   const summary = () => {
@@ -92,7 +99,7 @@ export async function identify(place, page) {
   };
 
   function showPhotograph() {
-    const faces = (answer?.faces ?? []).map((face) => ({ box: face.box, name: face.label ?? "unknown", isWeak: !face.is_match }));
+    const faces = (answer?.faces ?? []).map((face) => ({ box: face.box, landmarks: face.landmarks, name: face.label ?? "unknown", isWeak: !face.is_match }));
     const shown = stage(photograph, faces, { chosen: answer ? chosen : null, alt: "The photograph searched with", onchoose: (index) => {
       chosen = index;
       showPhotograph();
@@ -125,10 +132,6 @@ export async function identify(place, page) {
   }
 
   function showAnswers() {
-    if (answer.faces.length === 0) {
-      put(right, notice("warn", region ? "No face was found in this region." : "No face was found in this photograph. Try one where faces are larger."));
-      return;
-    }
     put(right, h("p", { class: "edge" }, summary()), answer.faces.map(faceAnswer));
   }
 
@@ -148,7 +151,19 @@ export async function identify(place, page) {
           h("p", { class: "edge" }, `threshold ${told(face.threshold)} · ${plural(face.n_templates, "face")} searched`),
         ),
       ),
-      face.candidates.length ? h("ol", { "aria-label": "Candidates" }, face.candidates.map((one) => candidate(face, index, one))) : null,
+      candidates(face, index),
+    );
+  }
+
+  function candidates(face, index) {
+    const rows = face.candidates.map((one) => candidate(face, index, one));
+    if (rows.length === 0) return null;
+    const [first, rest] = [rows.slice(0, 1), rows.slice(1)];
+    return h(
+      "div",
+      {},
+      h("ol", { "aria-label": "Most alike" }, first),
+      rest.length ? h("details", { open: answer.faces.length === 1 }, h("summary", {}, `${rest.length} less alike`), h("ol", { "aria-label": "Less alike", start: "2" }, rest)) : null,
     );
   }
 
@@ -165,17 +180,23 @@ export async function identify(place, page) {
         h("div", { class: "candidate-score" }, gauge(one.score, threshold), h("span", { class: "edge" }, told(one.score))),
         h("span", { class: "visually-hidden" }, one.score >= threshold ? "above the threshold" : "below the threshold"),
       ),
-      page.allows("enroll") ? button("Not this person", () => reject(index, one), { kind: "small", "aria-label": `Face ${index + 1} is not ${one.label}` }) : null,
+      page.allows("enroll") && (one.rank === 1 || one.score >= threshold) ? button("Not this person", () => reject(index, one), { kind: "small", "aria-label": `Face ${index + 1} is not ${one.label}` }) : null,
     );
   }
 
   async function reject(index, one) {
+    const stricter = h("input", { type: "checkbox" });
     const kept = await confirm(`Not ${one.label}?`, {
-      body: h("p", {}, `This face will not be taken for ${one.label} again, nor will faces that are no more alike than this one. The vector of this face is kept for that, not the photograph.`),
+      body: h(
+        "div",
+        { class: "stack" },
+        h("p", {}, `This face will not be taken for ${one.label} again. The vector of this face is kept for that, not the photograph.`),
+        h("label", { class: "check" }, stricter, h("span", {}, `Be stricter from now on: nobody is ${one.label} without being more alike than this face.`)),
+      ),
       verb: "Not this person",
       kind: "primary",
       // The same region and number name the same face again: faces come by falling score of the detector.
-      act: () => api.feedback(page.collection, { photo: photograph.file, roi: regionText(), face: index, identity_id: one.identity_id, kind: "reject" }),
+      act: () => api.feedback(page.collection, { photo: photograph.file, roi: regionText(), face: index, identity_id: one.identity_id, kind: "reject", raise_threshold: stricter.checked || null }),
     });
     if (kept === null) return;
     await search();

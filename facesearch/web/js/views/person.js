@@ -171,7 +171,7 @@ export async function person(place, page, [id]) {
     const may = page.allows("enroll");
     put(
       place,
-      h("p", {}, h("a", { href: "#/people", class: "row" }, icon("back"), "All people")),
+      h("p", { class: "way-back" }, h("a", { href: "#/people" }, icon("back"), "All people")),
       h(
         "div",
         { class: "head" },

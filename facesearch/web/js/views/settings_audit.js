@@ -11,17 +11,16 @@ const PAGE = 50;
 const number = (text) => ({ number: text });
 
 function row(one) {
-  const people = one.identity_ids ?? [];
-  const threshold = one.operating_point?.threshold ?? one.threshold;
+  const people = one.identity_ids;
   return [
     number(count(one.number)),
     moment(one.at),
     one.action,
     h("code", {}, one.actor),
-    people.length ? people.slice(0, 5).join(", ") + (people.length > 5 ? "…" : "") : "—",
-    number(one.score === null || one.score === undefined ? "—" : score(one.score)),
-    number(threshold === null || threshold === undefined ? "—" : score(threshold)),
-    one.outcome ?? "—",
+    people.length ? people.slice(0, 5).join(", ") + (people.length > 5 ? "…" : "") : one.subject || "—",
+    number(one.score === null ? "—" : score(one.score)),
+    number(one.threshold === null ? "—" : score(one.threshold)),
+    one.outcome,
   ];
 }
 
@@ -30,7 +29,7 @@ export async function audit(place, page) {
     put(place, h("h2", {}, "Audit log"), notice("", "Your key may not read the audit log: it lacks the scope “admin”."));
     return;
   }
-  const columns = [number("№"), "When", "What", "Who", "People", number("Score"), number("Threshold"), "Outcome"];
+  const columns = [number("№"), "When", "What", "Who", "About", number("Score"), number("Threshold"), "Outcome"];
   const rows = h("div", { class: "stack" });
   const report = h("div", { role: "status" });
   let found = [];
@@ -58,10 +57,9 @@ export async function audit(place, page) {
     put(report, waiting("Reckoning the chain again…"));
     try {
       const told = await api.verifyAudit();
-      const isWhole = told.is_whole ?? told.is_intact ?? told.ok;
-      put(report, isWhole
+      put(report, told.is_whole
         ? h("p", { class: "state good" }, icon("check"), `Whole: ${count(told.n_rows)} rows, none altered, none missing.`)
-        : notice("bad", `Not whole: ${told.reason ?? told.message ?? (told.findings ?? []).join("; ")}`));
+        : notice("bad", `Not whole: ${told.reason}`));
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       put(report, failure(error));
@@ -74,6 +72,6 @@ export async function audit(place, page) {
     h("div", { class: "row" }, h("h2", {}, "Audit log"), button("Verify", verify, { icon: "check", kind: "small" })),
     h("p", { class: "hint" }, "People are named by number: no name, picture or vector is ever written here."),
     report,
-    h("div", { class: "panel" }, rows),
+    h("div", { class: "panel audit" }, rows),
   );
 }

@@ -14,6 +14,7 @@ export async function points(place, page) {
   const told = await page.operatingPoints();
   const rows = told.points.map((point) => [oneIn(point.fmr), number(point.threshold.toFixed(4)), number(count(point.n_non_mated))]);
   const saved = told.saved ?? [];
+  const usual = told.points.find((point) => point.fmr === 1e-4) ?? told.points[0];
   put(
     place,
     h("h2", {}, "Operating points"),
@@ -27,7 +28,7 @@ export async function points(place, page) {
         point.name, String(point.kind).toUpperCase(), oneIn(point.rate), number(point.threshold.toFixed(4)), moment(point.created_at),
       ])))
       : h("p", { class: "hint" }, "None. An operator saves points measured on their own photographs with facesearch calibrate."),
-    told.score_histograms && rows.length ? h("div", { class: "panel" }, scale(told.points[Math.min(2, told.points.length - 1)].threshold, told.points[Math.min(2, told.points.length - 1)].threshold, told.points[Math.min(2, told.points.length - 1)].fmr, told.score_histograms)) : null,
+    told.score_histograms && usual ? h("div", { class: "panel" }, scale(null, usual.threshold, usual.fmr, told.score_histograms)) : null,
   );
 }
 
@@ -42,15 +43,13 @@ function accuracy(card) {
 
 export async function model(place) {
   const answer = await api.models();
-  const cards = answer.items ?? answer.models ?? [];
-  const inUse = answer.embedder_id ?? answer.in_use ?? null;
   put(
     place,
     h("h2", {}, "Network"),
-    h("ul", { class: "stack" }, cards.map((card) => h(
+    h("ul", { class: "stack" }, answer.items.map((card) => h(
       "li",
       { class: "panel stack" },
-      h("div", { class: "row" }, h("h3", {}, card.name), card.embedder_id === inUse && h("span", { class: "state good" }, icon("check"), "In use")),
+      h("div", { class: "row" }, h("h3", {}, card.name), card.embedder_id === answer.in_use && h("span", { class: "state good" }, icon("check"), "In use")),
       facts([
         ["Embedder", h("code", {}, card.embedder_id)],
         ["Licence", card.licence],
@@ -62,6 +61,7 @@ export async function model(place) {
         ["Calibrated", card.is_calibrated ? "yes" : "no: it can compare, not decide"],
         ["SHA-256", h("code", {}, card.sha256)],
       ]),
+      card.card && h("details", {}, h("summary", {}, "Model card"), h("pre", { class: "card", tabindex: "0", "aria-label": `Model card of ${card.name}` }, card.card)),
     ))),
   );
 }

@@ -96,8 +96,8 @@ class Slot {
 
 function sentence(answer) {
   const point = answer.operating_point ? `the saved point “${answer.operating_point}”` : `false matches of ${oneIn(answer.fmr)}`;
-  if (answer.is_match) return `The score reaches the threshold for ${point}.`;
-  return `The score stays below the threshold for ${point}: nothing says that they are the same person.`;
+  if (answer.is_match) return `Taken for the same person: the score reaches the threshold for ${point}.`;
+  return `Not taken for the same person: the score stays below the threshold for ${point}.`;
 }
 
 export async function verify(place, page) {
@@ -128,8 +128,7 @@ export async function verify(place, page) {
   }
 
   function show(answer) {
-    const verdict = answer.is_match ? "Same person" : "Not the same person";
-    const pool = shares && shares.embedder_id !== undefined && shares.embedder_id !== answer.embedder_id ? null : shares;
+    const verdict = answer.is_match ? "Match" : "No match";
     put(
       result,
       h(
@@ -141,7 +140,7 @@ export async function verify(place, page) {
           h("div", { class: "crops", role: "img", "aria-label": "Both faces as the network sees them" }, slots.map((slot) => alignedCrop(slot.photograph.bitmap, slot.face))),
           h("div", { class: "stack" }, h("h2", {}, icon(answer.is_match ? "check" : "cross"), verdict), h("p", {}, sentence(answer))),
         ),
-        scale(answer.score, answer.threshold, answer.fmr, pool),
+        scale(answer.score, answer.threshold, answer.fmr, shares),
         answer.fmr_supported === false && notice("warn", "So rare a false match was not measured: the tightest measured threshold was used."),
       ),
     );
@@ -152,7 +151,7 @@ export async function verify(place, page) {
     place,
     h("div", { class: "head" }, h("div", {}, h("h1", {}, "Verify"), h("p", {}, "Do two photographs show the same person? Neither is kept."))),
     h("div", { class: "pair" }, slots.map((slot) => slot.element)),
-    h("div", { class: "stack" }, choice("How rare a false match has to be", choices, chosen, (value) => {
+    h("div", { class: "stack" }, choices.length > 0 && choice("How rare a false match has to be", choices, chosen, (value) => {
       chosen = value;
       compare();
     }), result),
