@@ -5,6 +5,8 @@ What each command does is in ``facesearch.training``.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from facesearch.cli import options
-from facesearch.cli.output import printable, progress, write_json, write_line, write_note, write_table
+from facesearch.cli.output import Advance, printable, progress, write_json, write_line, write_note, write_table
 from facesearch.cli.report_file import check_report, write_report
 from facesearch.cli.session import session_of
 from facesearch.core.errors import InputError
@@ -71,6 +73,7 @@ def clean(
         list[Path] | None,
         typer.Option("--against", metavar="STORE|DIR", help="Data that will be measured on: its people are excluded; repeatable."),
     ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Drop also the photographs that would only be flagged.")] = False,
     sheet: Annotated[
         Path | None, typer.Option("--sheet", metavar="HTML", help="A page with the faces and the reasons, for looking through.")
     ] = None,
@@ -80,11 +83,13 @@ def clean(
 
     Nothing of the store changes: the list is named where the store is opened (train run --cleaned FILE).
     """
+    from facesearch.training.cleaning import CleaningRule
+
     check_report(sheet)
     session = session_of(context)
     use = session.library.parts(session.settings).clean_store
-    with progress("faces", lines_every_s=10.0) as advance:
-        crops, found = use(store, against=tuple(against or ()), on_progress=lambda _, done, total: advance(done, total))
+    with _told() as advance:
+        crops, found = use(store, against=tuple(against or ()), rule=CleaningRule(is_strict=strict), on_progress=advance)
     file = output if output is not None else store / "cleaned.json"
     found.write(file)
     if sheet is not None:
@@ -97,6 +102,21 @@ def clean(
     write_line()
     write_table(("left", "count"), [(name.removeprefix("n_").replace("_", " "), count) for name, count in kept.items()])
     write_line(f"\n{printable(file)}")
+
+
+@contextmanager
+def _told() -> Iterator[Callable[[str, int, int], None]]:
+    """Show how far each store or folder in turn is."""
+    with ExitStack() as bars:
+        shown: dict[str, Advance] = {}
+
+        def advance(name: str, done: int, total: int) -> None:
+            if name not in shown:
+                bars.close()
+                shown[name] = bars.enter_context(progress(f"faces of {printable(name)}", lines_every_s=10.0))
+            shown[name](done, total)
+
+        yield advance
 
 
 def _left(store: CropStore, found: CleanedList) -> dict[str, int]:

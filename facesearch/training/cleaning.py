@@ -43,29 +43,36 @@ class CleaningRule:
 
     Attributes:
         own_fmr: A crop is moved when its score against the mean of its label's others is below the threshold at this FMR …
-        other_fmr: … that against the mean of another label reaches the threshold at this one …
-        margin: … and the second exceeds the first by this share of the threshold at ``other_fmr``.
+        other_fpir: … that against the mean of another label reaches the threshold at which this share of people would be taken for
+            one of all the labels that there are …
+        margin: … and the second exceeds the first by this share of that threshold.
         link_fmr: Crops of a label whose score reaches the threshold at this FMR hold together; the most that do are its main
             cluster.
         drop_fmr: A crop outside the main cluster is dropped when its score against that cluster's mean is below the threshold at
             this FMR.
-        merge_fmr: Two labels are one person when the mean of the scores of all their photographs reaches the threshold at this FMR.
-        exclude_fmr: A label is somebody of the other data likewise; excluding a few too many costs less than measuring on people
-            that were trained on.
+        flag_fmr: Two labels are flagged when the mean of the scores of all their photographs reaches the threshold at this FMR …
+        merge_fpir: … and merged from the threshold at which this share of people would be taken for one of all the labels that
+            there are, where each has two photographs.
+        exclude_fmr: A label is somebody of the other data likewise, where several photographs can be compared …
+        exclude_fpir: … and where it is one with one, from the threshold at which this share of people would be taken for somebody
+            of the other data.
+        is_strict: Whether crops that would be flagged are dropped.
     """
 
     own_fmr: float = 1e-2
-    other_fmr: float = 1e-4
+    other_fpir: float = 1e-2
     margin: float = 0.3
     link_fmr: float = 1e-4
     drop_fmr: float = 1e-3
-    merge_fmr: float = 1e-5
+    flag_fmr: float = 1e-5
+    merge_fpir: float = 1e-2
     exclude_fmr: float = 1e-5
+    exclude_fpir: float = 1e-2
+    is_strict: bool = False
 
-    @property
-    def examination(self) -> ExaminationRule:
-        """The gallery doctor's rule for what resembles another label."""
-        return ExaminationRule(self.own_fmr, self.other_fmr, self.margin, self.merge_fmr)
+    def examination(self, n_people: int) -> ExaminationRule:
+        """Return the gallery doctor's rule for what resembles another one of so many labels."""
+        return ExaminationRule(self.own_fmr, self.other_fpir / max(1, n_people), self.margin, self.flag_fmr)
 
 
 DEFAULT_RULE = CleaningRule()
@@ -130,17 +137,17 @@ def clean(
     """
     batch = given.batch()
     seen = survey(batch, index_of(batch, indexes)) if seen is None else seen
-    found = examine(batch, seen, points, rule.examination)
+    found = examine(batch, seen, points, rule.examination(len(given.people)))
     moved = {one.template_id: one for one in found.misplaced if one.other_id is not None}
     rows = [*(_moved(given, one) for one in moved.values()), *_unlike_their_label(given, moved, points, rule)]
     dropped = {one.row for one in rows if one.decision is RowDecision.DROPPED}
-    merged, flagged = _overlapping(given, found.duplicates)
-    people = [*merged, *flagged]
+    people = _overlapping(given, found.duplicates, points.at_fpir(rule.merge_fpir, len(given.people)).threshold)
     if against:
         kept = _relabelled(given, moved, dropped)
-        threshold = points.at_fmr(rule.exclude_fmr).threshold
+        usual = points.at_fmr(rule.exclude_fmr).threshold
         for name, other in against:
-            people += _in_other_data(kept, name, other, indexes, threshold)
+            single = max(usual, points.at_fpir(rule.exclude_fpir, len(other.people)).threshold)
+            people += _in_other_data(kept, name, other, indexes, (usual, single))
     return Findings(
         tuple(sorted(rows, key=lambda one: one.row)),
         tuple(sorted(people, key=lambda one: (one.person, -one.score))),
@@ -202,6 +209,7 @@ def _unlike_their_label(
 ) -> Iterator[RowFinding]:
     """Yield the crops that do not belong to their label's main cluster: dropped where there is one, else flagged."""
     link, low = points.at_fmr(rule.link_fmr).threshold, points.at_fmr(rule.drop_fmr).threshold
+    unsure = RowDecision.DROPPED if rule.is_strict else RowDecision.FLAGGED
     for column, places in enumerate(_places_by_person(given)):
         left = np.array([one for one in places.tolist() if one not in moved], dtype=np.int64)
         if len(left) < 2:
@@ -212,14 +220,14 @@ def _unlike_their_label(
         if not is_main.any():
             if len(left) > 2 or float(vectors[0] @ vectors[1]) < low:
                 reason = f"none of the label's {len(left)} photographs is like another"
-                yield from (_row(given, int(one), column, RowDecision.FLAGGED, reason, None) for one in left)
+                yield from (_row(given, int(one), column, unsure, reason, None) for one in left)
             continue
         in_main = np.zeros(len(left), dtype=np.bool_)
         in_main[drawn[is_main]] = True
         total = vectors[in_main].astype(np.float64).sum(axis=0)
         scores = vectors @ (total / np.linalg.norm(total))
         for place in np.flatnonzero(~in_main & (scores < low)).tolist():
-            decision = RowDecision.DROPPED if is_settled else RowDecision.FLAGGED
+            decision = RowDecision.DROPPED if is_settled else unsure
             of = f"the {int(in_main.sum())} of the label's {len(left)} photographs that hold together"
             reason = f"unlike {of}" if is_settled else f"unlike {of}; as many others do"
             yield _row(given, int(left[place]), column, decision, reason, float(scores[place]))
@@ -243,22 +251,22 @@ def _places_by_person(given: LabelledTemplates) -> list[NDArray[np.int64]]:
     return np.split(order, ends[:-1]) if len(given.people) else []
 
 
-def _overlapping(given: LabelledTemplates, duplicates: Sequence[Duplicate]) -> tuple[list[PersonFinding], list[PersonFinding]]:
+def _overlapping(given: LabelledTemplates, duplicates: Sequence[Duplicate], threshold: float) -> list[PersonFinding]:
     """Return the labels that are merged, each into one other, and those that are only flagged."""
-    merged: dict[str, PersonFinding] = {}
-    flagged = []
+    merged: set[str] = set()
+    found = []
     for one in duplicates:
         person, other = given.people[one.identity_id], given.people[one.other_id]
-        score, n = round(one.score, 4), one.n_comparisons
-        if one.is_probable and person not in merged:
-            reason = "their photographs are alike on average"
-            merged[person] = PersonFinding(person, PersonDecision.MERGED, other, reason, score, n)
-        else:
-            reason = (
-                "alike on average, also like a third label" if one.is_probable else "alike; one photograph is too little to be sure"
-            )
-            flagged.append(PersonFinding(person, PersonDecision.FLAGGED, other, reason, score, n))
-    return list(merged.values()), flagged
+        decision, reason = PersonDecision.FLAGGED, "alike on average, not enough to be sure"
+        if not one.is_probable:
+            reason = "alike; one photograph is too little to be sure"
+        elif one.score >= threshold and person in merged:
+            reason = "alike on average, as with a third label"
+        elif one.score >= threshold:
+            decision, reason = PersonDecision.MERGED, "their photographs are alike on average"
+            merged.add(person)
+        found.append(PersonFinding(person, decision, other, reason, round(one.score, 4), one.n_comparisons))
+    return found
 
 
 def _relabelled(given: LabelledTemplates, moved: Mapping[int, Misplaced], dropped: set[int]) -> LabelledTemplates:
@@ -271,9 +279,17 @@ def _relabelled(given: LabelledTemplates, moved: Mapping[int, Misplaced], droppe
 
 
 def _in_other_data(
-    given: LabelledTemplates, name: str, other: LabelledTemplates, indexes: IndexFactory, threshold: float
+    given: LabelledTemplates, name: str, other: LabelledTemplates, indexes: IndexFactory, thresholds: tuple[float, float]
 ) -> Iterator[PersonFinding]:
-    """Yield the labels of people who are in other data too: alike on average, or with one picture in both."""
+    """Yield the labels of people who are in other data too: alike on average, or with one picture in both.
+
+    Args:
+        given: The crops.
+        name: What the other data is called.
+        other: Its templates.
+        indexes: Makes its index.
+        thresholds: For the mean of several scores, and for a single one.
+    """
     index = index_of(other.batch(), indexes)
     near: set[tuple[int, int]] = set()
     copies: dict[tuple[int, int], float] = {}
@@ -293,7 +309,7 @@ def _in_other_data(
         n = int(own_counts[column] * counts[place])
         score = float(own_sums[column] @ sums[place]) / n
         copied = copies.get((column, place))
-        if score < threshold and copied is None:
+        if score < thresholds[n == 1] and copied is None:
             continue
         reason = "the same picture is in both" if copied is not None else "their photographs are alike on average"
         shown = round(min(1.0, score), 4)

@@ -100,17 +100,18 @@ class _Pictures:
     def of_row(self, row: int, caption: str) -> Picture:
         return Picture(caption, self._encode(self._store.crop(self._index_of[row])))
 
-    def of_person(self, person: str, caption: str) -> Picture:
-        """Return up to four faces of a label in a square; no picture for a label of other data."""
+    def of_person(self, person: str, caption: str, *, without: int | None = None) -> Picture:
+        """Return up to four faces of a label in a square; no picture for a label of other data, or without another face."""
         number = self._number.get(person)
-        if number is None:
+        own = [] if number is None else self._order[self._ends[number] : self._ends[number + 1]].tolist()
+        shown = [index for index in own if int(self._store.places[index]) != without][:FACES]
+        if not shown:
             return Picture(caption)
-        shown = self._order[self._ends[number] : self._ends[number + 1]][:FACES]
         if len(shown) == 1:
-            return Picture(caption, self._encode(self._store.crop(int(shown[0]))))
+            return Picture(caption, self._encode(self._store.crop(shown[0])))
         side = self._store.crop_px
         square = np.full((2 * side, 2 * side, 3), 255, dtype=np.uint8)
-        for place, index in enumerate(shown.tolist()):
+        for place, index in enumerate(shown):
             top, left = divmod(place, 2)
             square[top * side : (top + 1) * side, left * side : (left + 1) * side] = self._store.crop(index)
         return Picture(caption, self._encode(square))
@@ -125,7 +126,7 @@ def _rows_section(pictures: _Pictures, rows: Sequence[RowFinding], title: str, t
         to = one.to if one.to is not None else one.person
         score = one.other_score if one.other_score is not None else (one.own_score or 0.0)
         said = f"{one.path} of {one.person}: {one.reason}"
-        pairs.append(PicturePair(score, pictures.of_row(one.row, said), pictures.of_person(to, _now(one))))
+        pairs.append(PicturePair(score, pictures.of_row(one.row, said), pictures.of_person(to, _now(one), without=one.row)))
     return Section(f"{title} ({len(rows)})", _told(text, len(rows)), tables=(_row_table(surest),), pairs=tuple(pairs))
 
 
