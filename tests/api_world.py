@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image as PilImage
 
 from facesearch.api.app import create_app
+from facesearch.api.bulk import close_bulk
 from facesearch.api.context import ServerContext
 from facesearch.api.metrics import Metrics
 from facesearch.api.work import WorkPool
@@ -138,6 +139,7 @@ class Api:
 
     def close(self) -> None:
         """Stop."""
+        close_bulk(self.app)
         self.run(self._client.aclose())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

@@ -23,6 +23,7 @@ from facesearch.version import __version__
 
 ROUTES = (
     *("keys", "collections", "people", "enroll", "verify", "identify", "detect", "feedback", "models", "audit"),
+    *("jobs", "exchange", "deepface", "compreface"),
     "ops",
 )
 """Modules of ``facesearch.api.routes``, each with a ``router``, in the order of the OpenAPI document."""

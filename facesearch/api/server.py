@@ -15,11 +15,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 from uvicorn.config import STARTUP_FAILURE
 
 from facesearch.api.app import create_app
+from facesearch.api.bulk import close_bulk
 from facesearch.api.context import ServerContext
 from facesearch.api.health import Health
 from facesearch.api.logs import set_up_logging
@@ -56,7 +58,7 @@ def app_from_environment() -> ASGIApp:
     metrics.runs(parts.embedder_id)
     context = make_context(parts, metrics)
     app = create_app(context)
-    app.router.lifespan_context = lambda _: _lifespan(context)
+    app.router.lifespan_context = _lifespan
     return Observed(app, metrics=metrics)
 
 
@@ -95,13 +97,15 @@ def make_context(parts: ServerParts, metrics: Metrics) -> ServerContext:
 
 
 @asynccontextmanager
-async def _lifespan(context: ServerContext) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Load networks and indexes behind the socket; at the end let work finish and save the indexes."""
+    context: ServerContext = app.state.context
     warming = threading.Thread(target=_warmed, args=(context.health,), daemon=True, name="facesearch-warm-up")
     warming.start()
     try:
         yield
     finally:
+        await run_in_threadpool(close_bulk, app)
         await run_in_threadpool(_close, context)
 
 

@@ -208,6 +208,15 @@ class BulkEnroll:
             job = self._records.set_state(job_id, JobState.WAITING_FOR_PHOTOS, only_from=over)
         return job
 
+    def forget(self, job_id: str) -> None:
+        """Forget a job with its labels and outcomes, cancelled where it was not over; what it enrolled stays.
+
+        Raises:
+            UnknownJobError: There is no such job.
+        """
+        self._records.remove(job_id)
+        self._held.drop(job_id)
+
     def close(self) -> None:
         """Finish the chunk in work, let the other photographs go and give up their leases. Idempotent."""
         self._is_closed = True

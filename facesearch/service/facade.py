@@ -98,6 +98,11 @@ class FaceSearchService(EnrollFacade, FacesFacade, SearchFacade, PeopleFacade, R
         return self._services.pipeline.embedder_id
 
     @property
+    def default_collection(self) -> str:
+        """Name of the collection that None stands for."""
+        return self._services.collection
+
+    @property
     def operating_points(self) -> OperatingPoints:
         """The embedder's thresholds with the error rates they were measured for."""
         return self._services.points
