@@ -3,6 +3,7 @@
 Usage::
 
     python -m benchmarks.index [--n 100000] [--dim 128] [--intrinsic 128] [--probes 1000] [--setting M,EF_CONSTRUCTION,EF ...]
+    python -m benchmarks.index --small                      from which size on the graph is worth it, only
 
 The gallery is made up: people with four photographs each, a photograph being the person's direction plus noise such that two of
 them have a cosine similarity of about ``--mated`` (0.7). Directions are uniform on the sphere, the hardest case for a graph, unless
@@ -31,6 +32,12 @@ from facesearch.gallery.options import IndexOptions
 
 EMBEDDER = "made-up@000000000000"
 PHOTOGRAPHS = 4
+SMALL = (2_500, 5_000, 10_000, 20_000, 40_000)
+"""Sizes of gallery at which exact search and the graph are set beside each other."""
+
+AT_ONCE = 32
+"""Probes of one call."""
+
 SETTINGS = ("12,100,64", "16,100,64", "16,100,128", "16,200,64", "16,200,128", "24,200,128", "32,200,128", "32,400,256")
 
 
@@ -125,6 +132,24 @@ def measured(batch: TemplateBatch, options: IndexOptions, groups: dict[str, tupl
     return " | ".join(cells)
 
 
+def small_galleries(batch: TemplateBatch, probes: Sequence[Template], k: int) -> list[str]:
+    """Return the rows of the table of small galleries: exact search beside the graph, alone and several probes at once."""
+    dim = batch.vectors.shape[1]
+    rows = ["templates | exact: median ms, at once ms each | graph: median ms, at once ms each | building it s"]
+    for n in (size for size in SMALL if size <= len(batch)):
+        part = TemplateBatch(batch.template_ids[:n], batch.identity_ids[:n], batch.vectors[:n], EMBEDDER)
+        cells, build_s = [f"{n:9,}"], 0.0
+        for index in (ExactIndex(EMBEDDER, dim), HnswIndex(EMBEDDER, dim, IndexOptions(kind="hnsw"))):
+            start = time.perf_counter()
+            index.add(part, revision=1)
+            build_s = time.perf_counter() - start
+            alone = milliseconds(lambda probe, index=index: index.search(probe, k), probes)
+            together = milliseconds(lambda some, index=index: index.search_many(some, k), [probes[:AT_ONCE]] * 10)
+            cells.append(f"{alone[1]:.3f} {together[1] / AT_ONCE:.3f}")
+        rows.append(" | ".join([*cells, f"{build_s:.2f}"]))
+    return rows
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -137,6 +162,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--setting", action="append", help="M,EF_CONSTRUCTION,EF")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--small", action="store_true", help="only compare exact search and the graph in small galleries")
     parser.add_argument("--json", type=Path, help="also write what is printed for benchmarks/results.py")
     given = parser.parse_args()
     results, lines = Results("index"), []
@@ -150,6 +176,11 @@ def main() -> None:
     owners = np.arange(given.n) % n_people
     batch = TemplateBatch(np.arange(1, given.n + 1), owners + 1, people.photographs(owners), EMBEDDER)
     drawn = np.random.default_rng(given.seed + 1).integers(n_people, size=given.probes)
+    mated_probes = [Template(vector, EMBEDDER) for vector in people.photographs(drawn)]
+    for row in small_galleries(batch, mated_probes, given.k):
+        say(row)
+    if given.small:
+        return
     exact = ExactIndex(EMBEDDER, given.dim)
     exact.add(batch, revision=1)
     groups = {}

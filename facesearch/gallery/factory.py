@@ -16,7 +16,7 @@ from facesearch.gallery.options import IndexOptions
 from facesearch.gallery.snapshot import opened_snapshot
 
 HYSTERESIS = 0.2
-"""Share of ``exact_below`` by which a gallery must pass it before its index is exchanged: one that hovers keeps what it has."""
+"""Share of the limit of exact search by which a gallery must pass it to get another index: one that hovers keeps what it has."""
 
 
 class GalleryIndexFactory:
@@ -61,10 +61,10 @@ class GalleryIndexFactory:
         if self._options.kind != "auto":
             return index.kind == self._options.kind
         if index.kind == "exact":
-            return expected < self._options.exact_below * (1.0 + HYSTERESIS)
-        return expected >= self._options.exact_below * (1.0 - HYSTERESIS)
+            return expected < self._options.exact_limit(self._dim) * (1.0 + HYSTERESIS)
+        return expected >= self._options.exact_limit(self._dim) * (1.0 - HYSTERESIS)
 
     def _kind_for(self, expected: int) -> str:
         if self._options.kind != "auto":
             return self._options.kind
-        return "exact" if expected < self._options.exact_below else "hnsw"
+        return "exact" if expected < self._options.exact_limit(self._dim) else "hnsw"

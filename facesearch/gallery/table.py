@@ -8,7 +8,9 @@ scan when the graph fails and rebuilding all need them, and none of them should 
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from facesearch.core.arrays import UNIT_NORM_TOLERANCE, Vectors
 from facesearch.core.decision import Neighbour
 from facesearch.core.errors import IncompatibleTemplatesError, TemplateFormatError
 from facesearch.core.template import Template, TemplateBatch, require_same_embedder
+from facesearch.gallery.huge_pages import LEAST_BYTES
 
 Rows = NDArray[np.int64]
 
@@ -29,8 +32,11 @@ GROWTH = 1.5
 LOOK_AHEAD = 6
 """Rows beyond ``k`` whose identities are looked at first: enough for one person's further templates."""
 
-SCORES_AT_ONCE = 16_000_000
-"""Scores computed in one matrix product by ``nearest_many``: 64 MB of float32."""
+SCORES_AT_ONCE = 500_000
+"""Scores computed in one matrix product by ``nearest_many``: 2 MB of float32, which stays in the cache while the best are picked."""
+
+MAPPED_FROM_BYTES = 2**18
+"""Columns of this size and more get memory of their own from the system, see ``_zeros``."""
 
 
 class TemplateTable:
@@ -315,9 +321,25 @@ class TemplateTable:
             return
         new = max(n_rows, int(capacity * GROWTH), 64) if capacity else max(n_rows, 64)
         ids, owners = np.full(new, FREE, dtype=np.int64), np.full(new, FREE, dtype=np.int64)
-        vectors = np.zeros((new, self.dim), dtype=np.float32)
+        vectors = _zeros((new, self.dim))
         ids[:capacity], owners[:capacity], vectors[:capacity] = self._ids, self._owners, self._vectors
         self._ids, self._owners, self._vectors = ids, owners, vectors
+
+
+def _zeros(shape: tuple[int, int]) -> Vectors:
+    """Return float32 zeros, large ones in pages straight from the system.
+
+    A column that grows beside photographs being decoded would otherwise leave its former, smaller self as a hole in the C library's
+    heap each time. These pages go back at once, and those that nothing was written to take no memory.
+    """
+    n_bytes = 4 * shape[0] * shape[1]
+    if n_bytes < MAPPED_FROM_BYTES:
+        return np.zeros(shape, dtype=np.float32)
+    pages = mmap.mmap(-1, n_bytes)
+    if n_bytes >= LEAST_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # advice only: some systems know none
+            pages.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(pages, dtype=np.float32).reshape(shape)
 
 
 def _capped_count(sorted_owners: Rows, most_each: int) -> int:

@@ -20,11 +20,19 @@ def factory(**options) -> GalleryIndexFactory:
 
 @pytest.mark.parametrize(("expected", "kind"), [(0, "exact"), (4999, "exact"), (5000, "hnsw"), (10**6, "hnsw")])
 def test_auto_chooses_by_size(expected: int, kind: str) -> None:
-    assert factory().empty(expected).kind == kind
+    assert factory(exact_below=5000).empty(expected).kind == kind
+
+
+@pytest.mark.parametrize(("dim", "limit"), [(128, 20_000), (512, 5_000)])
+def test_the_limit_goes_by_the_length_of_the_vectors(dim: int, limit: int) -> None:
+    maker = GalleryIndexFactory(EMBEDDER, dim, IndexOptions())
+    assert [maker.empty(n).kind for n in (0, limit - 1, limit)] == ["exact", "exact", "hnsw"]
+    assert maker.fits(maker.empty(0), limit)
+    assert not maker.fits(maker.empty(0), 2 * limit)
 
 
 def test_a_gallery_hovering_at_the_limit_keeps_its_index() -> None:
-    maker = factory()
+    maker = factory(exact_below=5000)
     index, n_changes = maker.empty(0), 0
     for expected in [*range(4000, 5900, 100), *[4500, 5500] * 5, 6100, *[4500, 5500] * 5, 3900]:
         if not maker.fits(index, expected):
