@@ -33,7 +33,7 @@ LOOK_AHEAD = 6
 """Rows beyond ``k`` whose identities are looked at first: enough for one person's further templates."""
 
 SCORES_AT_ONCE = 500_000
-"""Scores computed in one matrix product by ``nearest_many``: 2 MB of float32, which stays in the cache while the best are picked."""
+"""Scores computed in one matrix product by ``nearest_many``: 2 MB of float32, near enough while the best are picked."""
 
 MAPPED_FROM_BYTES = 2**18
 """Columns of this size and more get memory of their own from the system, see ``_zeros``."""
