@@ -13,11 +13,16 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 from facesearch.api.openapi_operations import Operation, method_source, operations_of
 from facesearch.api.openapi_types import class_name, docstring, models_source
 from facesearch.core import errors
+from facesearch.server_settings import ServerSettings
+
+if TYPE_CHECKING:
+    from facesearch.api.context import ServerContext
 
 CLIENT_FOLDER = Path(__file__).resolve().parents[1] / "client"
 """Where the generated modules lie."""
@@ -57,7 +62,7 @@ def _models_module(schemas: Mapping[str, Any], used: Iterable[str]) -> str:
         "datetime": ("datetime",),
         "typing": ("Any", "Literal", "TypeAlias"),
         "pydantic": ("Field",),
-        "facesearch.client.base": ("Model",),
+        "facesearch.client.base": ("ApiModel",),
     }
     return "\n".join([*_head("What the service answers, and what it is asked with."), *_imports(source, offered), "", source])
 
@@ -89,7 +94,7 @@ def _client_module(operations: list[Operation], models: list[str], *, is_async: 
         "typing": ("Any", "Literal"),
         "facesearch.client.calls": ("Call",),
         "facesearch.client.models": models,
-        "facesearch.client.photographs": ("Photograph", "upload_of"),
+        "facesearch.client.photographs": ("Box", "Photograph", "box_text", "upload_of"),
     }
     return "\n".join(
         [
@@ -168,3 +173,27 @@ def write_client(document: Mapping[str, Any], folder: Path = CLIENT_FOLDER) -> l
     if written:
         subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", *map(str, written)], check=True)  # noqa: S603 - our own
     return written
+
+
+def service_document() -> dict[str, Any]:
+    """Return the OpenAPI document of the service; nothing is opened or loaded for it."""
+    from facesearch.api.app import create_app
+
+    context = SimpleNamespace(settings=ServerSettings())  # all that an application asks for before its first request
+    return create_app(cast("ServerContext", context)).openapi()
+
+
+def main(arguments: list[str]) -> int:
+    """Write the client, or only look whether it is stale; return the exit status."""
+    document = service_document()
+    if "--check" in arguments:
+        stale = stale_modules(document)
+        sys.stderr.write("".join(f"{name} is stale: run python -m facesearch.api.generate_client\n" for name in stale))
+        return 1 if stale else 0
+    for file in write_client(document):
+        sys.stdout.write(f"{file.name} written\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -14,6 +14,9 @@ from facesearch.api.openapi_types import PHOTOGRAPH, Schema, argument_name, docs
 MAX_POSITIONAL = 4
 """Arguments that may be given by place; a method with more takes all but the path's by name."""
 
+BOX = "Box"
+"""Type of a box that a form takes as one text."""
+
 _METHODS = ("get", "put", "post", "patch", "delete")
 
 _OWN_HEADERS = frozenset({"authorization", "x-api-key", "x-request-id"})
@@ -96,7 +99,7 @@ def _operation(path: str, method: str, described: Mapping[str, Any], schemas: Ma
     answer, item = _answer(described, schemas)
     if "cursor" not in names:
         item = None
-    text = f"{described.get('summary', described['operationId']).rstrip('.')}.\n\n{described.get('description', '')}"
+    text = described.get("description") or f"{described.get('summary', described['operationId']).rstrip('.')}."
     return Operation(
         name=described["operationId"],
         method=method.upper(),
@@ -161,7 +164,9 @@ def _form_field(schema: Schema, kind: str) -> tuple[str, str]:
         return "photo", PHOTOGRAPH
     if any(one.get("type") == "array" and is_file(one.get("items", {})) for one in options):
         return "photo", f"{PHOTOGRAPH} | Sequence[{PHOTOGRAPH}]"
-    return "form", kind
+    return "form", BOX if schema.get("pattern") and kind.startswith("str") and "x1,y1,x2,y2" in schema.get(
+        "description", ""
+    ) else kind
 
 
 def _answer(described: Mapping[str, Any], schemas: Mapping[str, Schema]) -> tuple[str, str | None]:
@@ -231,7 +236,7 @@ def _call_source(operation: Operation, *, is_async: bool) -> str:
         places.setdefault(one.place, []).append(one)
     given = [f"{operation.method!r}", f"{operation.path!r}", operation.answer]
     given += [
-        f"{keyword}={{{', '.join(f'{one.wire!r}: {one.name}' for one in places[place])}}}"
+        f"{keyword}={{{', '.join(f'{one.wire!r}: {_value(one)}' for one in places[place])}}}"
         for place, keyword in (("path", "at"), ("query", "query"), ("header", "headers"), ("json", "json"), ("form", "form"))
         if place in places
     ]
@@ -243,9 +248,14 @@ def _call_source(operation: Operation, *, is_async: bool) -> str:
         [
             f"    {word} {operation.name}({_signature(operation)}) -> {operation.answer}:",
             _told(operation),
-            f"        return {waits}self._send(Call({', '.join(given)}))",
+            f"        {'' if operation.answer == 'None' else 'return '}{waits}self._send(Call({', '.join(given)}))",
         ]
     )
+
+
+def _value(one: Argument) -> str:
+    """Return how an argument is handed on, as source text: a box is one text in a form."""
+    return f"box_text({one.name})" if one.kind == BOX else one.name
 
 
 def _pages_source(operation: Operation, *, is_async: bool) -> str:

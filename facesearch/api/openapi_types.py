@@ -142,7 +142,7 @@ def _model(name: str, schema: Schema) -> str:
         if described.get("description"):
             attributes.append((fields[-1].split(":")[0].strip(), described["description"]))
     lines = [
-        f"class {class_name(name)}(Model):",
+        f"class {class_name(name)}(ApiModel):",
         docstring(_sentence(schema, name), attributes, heading="Attributes", indent=4),
         "",
     ]
@@ -179,13 +179,9 @@ def docstring(text: str, entries: list[tuple[str, str]], *, heading: str, indent
     """
     pad = " " * indent
     first, _, rest = text.strip().replace("\\", "\\\\").partition("\n")
-    head = textwrap.wrap(first.strip(), WIDTH - indent - 6) or ["…"]
-    parts = [pad + '"""' + head[0]]
-    if len(head) > 1:  # a summary is one line: what does not fit becomes the first paragraph
-        sentence, dot, remainder = first.strip().partition(". ")
-        is_short = bool(dot) and len(sentence) < WIDTH - indent - 6
-        parts = [pad + '"""' + (sentence + "." if is_short else head[0])]
-        rest = (remainder if is_short else " ".join(head[1:])) + "\n" + rest
+    summary, remainder = _summary(first.strip() or "…", WIDTH - indent - 6)
+    rest = f"{remainder}\n{rest}"
+    parts = [pad + '"""' + summary]
     body = [paragraph for paragraph in rest.replace("\r", "").split("\n\n") if paragraph.strip()]
     for paragraph in body:
         parts += ["", *(pad + line for line in textwrap.wrap(" ".join(paragraph.split()), WIDTH - indent))]
@@ -199,3 +195,15 @@ def docstring(text: str, entries: list[tuple[str, str]], *, heading: str, indent
     if len(parts) == 1:
         return parts[0] + '"""'
     return "\n".join([*parts, pad + '"""'])
+
+
+def _summary(text: str, width: int) -> tuple[str, str]:
+    """Return a first line that is a sentence, and what of the text is left for the paragraphs behind it."""
+    if len(text) <= width:
+        return text, ""
+    for separator in (". ", "; ", ", "):
+        place = text.rfind(separator, 0, width)
+        if place > 0:
+            rest = text[place + len(separator) :]
+            return f"{text[:place]}.", rest[:1].upper() + rest[1:]
+    raise ValueError(f"the first sentence has no place to end within {width} characters: {text[:60]!r}…")

@@ -43,7 +43,10 @@ _BODY: dict[str, Any] = {
 async def export_collection(
     request: Request, caller: Annotated[Caller, Depends(require(Scope.TEMPLATES))], collection: CollectionPath
 ) -> StreamingResponse:
-    """Return a collection with everybody's vectors and kept pictures as one file, which `import` and the command line read."""
+    """Return a collection as one file, with everybody's vectors and kept pictures.
+
+    `import` reads it, and so does the command line.
+    """
 
     def begin(context: ServerContext) -> None:
         collection_id = context.faces.collection(collection).collection.collection_id
