@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -78,9 +79,10 @@ class _Kept:
 
     def find(self, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Vectors | None:
         try:
-            with np.load(self._file(rows), allow_pickle=False) as found:
+            # Opened here: NumPy leaves a file open that is no archive.
+            with self._file(rows).open("rb") as stream, np.load(stream, allow_pickle=False) as found:
                 known, vectors = found["rows"], found["vectors"]
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             return None
         is_same = np.array_equal(known, rows) and vectors.shape == (len(rows), self._dim)
         return vectors.astype(np.float32) if is_same else None
