@@ -25,7 +25,10 @@ STEPS: dict[str, tuple[tuple[str, ...], str]] = {
         ("setuptools<81", "wheel", "cmake", "face_recognition_models", "face_recognition"),
         "import face_recognition",
     ),
-    "deepface": (("deepface", "tf-keras", "mtcnn", "werkzeug"), "import tf_keras, mtcnn; from deepface import DeepFace"),
+    "deepface": (
+        ("deepface[api]", "tf-keras", "mtcnn", "werkzeug"),
+        "import tf_keras, mtcnn, flask_cors, gunicorn, dotenv; from deepface import DeepFace",
+    ),
     "faiss-cpu": (("faiss-cpu",), "import faiss"),
     "hnswlib": (("hnswlib",), "import hnswlib"),
     "opencv": (("opencv-python-headless",), "import cv2; cv2.FaceRecognizerSF"),

@@ -58,6 +58,7 @@ PARTS = {
     "folder": Part("Folder to enrolled templates, and memory", "folder", ("--images", "{data}/lfw/images"), minutes=6),
     "folder_peers": Part("Folder beside peers", "folder_peers", minutes=5),
     "video": Part("Video", "video", minutes=3),
+    "service": Part("The service beside deepface's", "service", minutes=7),
     "cold_start": Part("Cold start", "cold_start", minutes=2),
     "million": Part("A gallery of a million templates", "million", minutes=3, first="20 to 40 minutes to build two graphs"),
     "peers": Part("Recognition beside peers", "peers", minutes=6),
