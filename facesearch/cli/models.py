@@ -13,7 +13,7 @@ import typer
 from facesearch.cli import options
 from facesearch.cli.output import confirm, printable, progress, write_json, write_line, write_note, write_table
 from facesearch.cli.session import session_of
-from facesearch.core.errors import CheckpointFormatError
+from facesearch.core.errors import CheckpointFormatError, ModelError
 
 if TYPE_CHECKING:
     from facesearch.embedding.card import EmbedderCard
@@ -42,12 +42,15 @@ def list_models(
     if recipes:
         _list_recipes(library, as_json=as_json)
         return
-    cards = library.list()
+    damaged: list[ModelError] = []
+    cards = library.list(damaged.append)
     if as_json:
         write_json({"models": [card.as_dict() for card in cards]})
-        return
-    rows = [(card.embedder_id(), card.dim, card.alignment.crop_px, _measured(card), card.licence) for card in cards]
-    write_table(("embedder", "dim", "crop px", "LFW accuracy (View 2)", "licence"), rows)
+    else:
+        rows = [(card.embedder_id(), card.dim, card.alignment.crop_px, _measured(card), card.licence) for card in cards]
+        write_table(("embedder", "dim", "crop px", "LFW accuracy (View 2)", "licence"), rows)
+    if damaged:  # what can be read was listed; the exit code still says that not all is well
+        raise damaged[0]
 
 
 def _measured(card: EmbedderCard) -> str:
@@ -209,12 +212,13 @@ def verify(
     as_json: options.AsJson = False,
 ) -> None:
     """Read models' files and compare their digests with the cards."""
-    verified = _library(context).verify(name)
+    library = _library(context)
     if as_json:
-        write_json({"verified": [card.embedder_id() for card in verified]})
+        write_json({"verified": [card.embedder_id() for card in library.verify(name)]})
         return
-    for card in verified:
-        write_line(f"{card.embedder_id()}: {printable(card.weights_path.name)} is unchanged")
+    library.verify(
+        name, on_verified=lambda card: write_line(f"{card.embedder_id()}: {printable(card.weights_path.name)} is unchanged")
+    )
 
 
 @app.command()

@@ -69,7 +69,7 @@ def digest_of(path: Path) -> str:
 def _require_digest(path: Path, found: str, sha256: str) -> None:
     if found != sha256:
         raise CheckpointDigestError(
-            f"the weights {path} have SHA-256 {found}, published is {sha256}: the file is damaged or another one; install it again",
+            f"the weights {path} have SHA-256 {found}, their card says {sha256}: the file is damaged or another one",
             path=str(path),
             found=found,
             expected=sha256,

@@ -13,7 +13,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from facesearch.core.errors import ModelDescriptionError, UnknownEmbedderError
+from facesearch.core.errors import (
+    CheckpointDigestError,
+    CheckpointNotFoundError,
+    ModelDescriptionError,
+    ModelError,
+    UnknownEmbedderError,
+)
 from facesearch.embedding.adding import card_of, file_failures, name_of, put_in, require_accepted, require_free, staged
 from facesearch.embedding.card import EmbedderCard, Figures
 from facesearch.embedding.card_file import parse_figures
@@ -22,11 +28,15 @@ from facesearch.embedding.description import Description, read_description
 from facesearch.embedding.fetch import Advance, alone, fetch
 from facesearch.embedding.probe import probe
 from facesearch.embedding.recipes import Recipe, carried_file, load_recipe, recipe_names, to_fetch
-from facesearch.embedding.registry import CARD_FILE, FIGURES_FILE, added_card, available, card
+from facesearch.embedding.registry import CARD_FILE, FIGURES_FILE, OnDamaged, added_card, available, card
 from facesearch.inference import Engine
 
 Progress = Callable[[str], None]
 """Told what is being done, in a few words."""
+
+
+def _ignored(_: ModelError) -> None:
+    """A damaged neighbour is its own matter."""
 
 
 FETCHING = ".fetching"
@@ -45,13 +55,16 @@ class ModelLibrary:
         self.folder = Path(folder)
         self._engine = engine
 
-    def list(self) -> tuple[EmbedderCard, ...]:
+    def list(self, on_damaged: OnDamaged | None = None) -> tuple[EmbedderCard, ...]:
         """Return the embedders that are installed, by name.
+
+        Args:
+            on_damaged: Told of each added model whose card is malformed, which is left out then; None raises the first.
 
         Raises:
             CheckpointFormatError: A card is malformed; names the file.
         """
-        return available(self.folder if self.folder.is_dir() else None)
+        return available(self.folder if self.folder.is_dir() else None, on_damaged)
 
     def card(self, name: str) -> EmbedderCard:
         """Return an embedder's card.
@@ -110,7 +123,7 @@ class ModelLibrary:
             plan = carried_card(stage, name, said, recipe=recipe, accept_licence=accept_licence)
             if plan is None:
                 plan = card_of(stage, name, said, recipe=recipe, accept_licence=accept_licence)
-            require_free(self.list(), plan.name, stage.sha256)
+            require_free(self.list(_ignored), plan.name, stage.sha256)
             progress("trying it out on two pictures")
             tried = probe(plan, self._engine())
             if said.dim is not None and said.dim != tried.dim:
@@ -156,7 +169,7 @@ class ModelLibrary:
         if not found.is_open:
             require_accepted(found.licence, found.licence_terms, recipe, accept_licence=accept_licence)
         wanted = to_fetch(found, address)
-        require_free(self.list(), name_of(found.name if name is None else name), wanted.sha256)
+        require_free(self.list(_ignored), name_of(found.name if name is None else name), wanted.sha256)
         carried = carried_file(found)
         if carried is not None and address is None:
             return self.add(carried, name or found.name, accept_licence=accept_licence, progress=progress)
@@ -183,11 +196,14 @@ class ModelLibrary:
             folder.rename(gone)
             shutil.rmtree(gone)
 
-    def verify(self, name: str | None = None) -> tuple[EmbedderCard, ...]:
-        """Read models' files and compare their digests with the cards.
+    def verify(
+        self, name: str | None = None, *, on_verified: Callable[[EmbedderCard], None] = lambda _: None
+    ) -> tuple[EmbedderCard, ...]:
+        """Read models' files and compare their digests with the cards; one that fails does not keep the others from being read.
 
         Args:
             name: One embedder; None for all.
+            on_verified: Told of each model that is as it was.
 
         Returns:
             The cards of the models that were verified.
@@ -195,11 +211,32 @@ class ModelLibrary:
         Raises:
             CheckpointDigestError: A file changed; names both digests.
             CheckpointNotFoundError: A file is missing.
+            CheckpointFormatError: A card is malformed.
+            ModelError: Several of these; the message has them all.
         """
-        found = self.list() if name is None else (self.card(name),)
+        failures: list[ModelError] = []
+        found = self.list(failures.append) if name is None else (self.card(name),)
         for one in found:
-            one.verify_file()
+            try:
+                self._verified(one)
+            except ModelError as exc:
+                failures.append(exc)
+            else:
+                on_verified(one)
+        if len(failures) > 1:
+            raise ModelError("; ".join(one.message for one in failures), n_failures=len(failures))
+        if failures:
+            raise failures[0]
         return found
+
+    def _verified(self, one: EmbedderCard) -> None:
+        try:
+            one.verify_file()
+        except (CheckpointDigestError, CheckpointNotFoundError) as exc:
+            if not one.weights_path.is_relative_to(self.folder):
+                raise
+            advice = f"take the model away (facesearch models remove {one.name}) and add it again"
+            raise type(exc)(f"{exc.message}; {advice}", **exc.context) from exc
 
     def write_figures(self, name: str, figures: Mapping[str, Any]) -> dict[str, Figures]:
         """Keep what was measured of a model beside it, in one step; it replaces what was measured before.

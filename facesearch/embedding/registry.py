@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from facesearch.core.errors import CheckpointFormatError, CheckpointNotFoundError, UnknownEmbedderError
+from facesearch.core.errors import CheckpointFormatError, CheckpointNotFoundError, ModelError, UnknownEmbedderError
 from facesearch.embedding.card import EmbedderCard, Figures
 from facesearch.embedding.card_file import ARCFACE_112, NAME, card_errors, parse_figures, read_card
 from facesearch.embedding.recipes import recipe_names, recipe_of
@@ -26,11 +26,16 @@ CARD_FILE = "card.json"
 FIGURES_FILE = "figures.json"
 
 
-def available(models_folder: Path | None = None) -> tuple[EmbedderCard, ...]:
+OnDamaged = Callable[[ModelError], None]
+"""Told of a card that cannot be read."""
+
+
+def available(models_folder: Path | None = None, on_damaged: OnDamaged | None = None) -> tuple[EmbedderCard, ...]:
     """Return the embedders that are installed, by name, the newest of a name first.
 
     Args:
         models_folder: A folder to look in besides the package's own.
+        on_damaged: Told of each added model whose card is malformed, which is left out then; None raises the first.
 
     Raises:
         CheckpointNotFoundError: ``models_folder`` is no folder.
@@ -39,7 +44,13 @@ def available(models_folder: Path | None = None) -> tuple[EmbedderCard, ...]:
     found = _package_form(models_folder)
     if models_folder is not None:
         # What is being added or taken away lies in folders whose names begin with a dot.
-        found += (added_card(path.parent) for path in sorted(Path(models_folder).glob(f"[!.]*/{CARD_FILE}")))
+        for path in sorted(Path(models_folder).glob(f"[!.]*/{CARD_FILE}")):
+            try:
+                found.append(added_card(path.parent))
+            except CheckpointFormatError as exc:
+                if on_damaged is None:
+                    raise
+                on_damaged(exc)
     return tuple(_ordered(found))
 
 
@@ -81,7 +92,7 @@ def card(name: str, models_folder: Path | None = None) -> EmbedderCard:
     for found in cards:
         if name in (found.name, found.embedder_id()):
             return found
-    known = ", ".join(found.embedder_id() for found in available(models_folder)) or "none"
+    known = ", ".join(found.embedder_id() for found in available(models_folder, lambda _: None)) or "none"
     hint = f"; there is a recipe for it: facesearch models fetch {name}, or models add FILE" if name in recipe_names() else ""
     raise UnknownEmbedderError(f"there is no embedder {name!r}; installed: {known}{hint}", name=name)
 

@@ -56,11 +56,31 @@ def test_a_model_from_adding_to_removing(run, tmp_path: Path) -> None:
 def test_a_model_with_a_damaged_card_can_be_removed(run, tmp_path: Path) -> None:
     assert run("models", "add", save_onnx(tmp_path / "mine.onnx"), *SAID)[0] == 0
     (tmp_path / "models" / "mine" / "card.json").write_text("{")
-    code, _, err = run("models", "list")
-    assert (code, "facesearch models remove mine" in err) == (5, True)
+    code, out, err = run("models", "list")
+    assert (code, "facesearch models remove mine" in err, "mobilenet-128@" in out) == (5, True, True)
     code, out, err = run("models", "remove", "mine", "--yes")
     assert (code, out, err) == (0, "removed mine\n", "")
     assert run("models", "list")[0] == 0
+
+
+def test_one_changed_file_does_not_keep_the_others_from_being_verified(run, tmp_path: Path) -> None:
+    for number, name in enumerate(("mine", "yours")):
+        file = save_onnx(tmp_path / f"{name}.onnx", output=f"vector{number}")
+        assert run("models", "add", file, *SAID[:-1], name)[0] == 0
+        file.unlink()
+    changed = next((tmp_path / "models" / "mine").glob("*.onnx"))
+    changed.chmod(0o600)
+    changed.write_bytes(changed.read_bytes() + b"x")
+    code, out, err = run("models", "verify")
+    assert (code, out.count("is unchanged")) == (5, 2)
+    assert "their card says" in err
+    assert "facesearch models remove mine" in err
+    (tmp_path / "models" / "yours" / "card.json").write_text("{")
+    code, out, err = run("models", "verify")
+    assert (code, out.count("is unchanged")) == (5, 1)
+    assert "models remove mine" in err
+    assert "models remove yours" in err
+    assert run("models", "add", save_onnx(tmp_path / "third.onnx", output="third"), *SAID[:-1], "third")[0] == 0
 
 
 def test_recipes_and_licences(run) -> None:
