@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from facesearch.cli import audit, collections, db, evaluate, feedback, gallery, identities, keys, models, operating_points
 from facesearch.cli.calibrate import calibrate
 from facesearch.cli.calibrate_model import calibrate_model
+from facesearch.cli.compress_model import compress_model, export_model
 from facesearch.cli.detect import detect
 from facesearch.cli.doctor import doctor
 from facesearch.cli.enroll import enroll, enroll_all, index_folder
@@ -89,6 +90,8 @@ app.add_typer(videos_app, name="videos")
 app.add_typer(identities.app, name="identities")
 app.add_typer(collections.app, name="collections")
 models.app.command("calibrate")(calibrate_model)
+models.app.command("compress")(compress_model)
+models.app.command("export")(export_model)
 app.add_typer(models.app, name="models")
 train_app.command()(features)
 app.add_typer(train_app, name="train")
