@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -28,6 +28,9 @@ _TOLD_AT_503 = frozenset({"overloaded", "request_timeout"})
 
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 """Codes of the framework's own refusals, beside those of the house's errors."""
+
+_FORMS = frozenset({"int", "float", "str", "bool", "none"})
+"""Names that the validator gives to the forms of a value that may have several."""
 
 _MAX_ERRORS = 20
 """Most faults of one request's fields that are listed."""
@@ -85,11 +88,16 @@ def unexpected_problem(request_id: str) -> ProblemResponse:
 
 def validation_problem(errors: list[dict[str, Any]], request_id: str) -> ProblemResponse:
     """Return what is wrong with a request's fields: where and what, never the values, which may be personal."""
-    found = [{"field": ".".join(str(part) for part in one["loc"]), "message": str(one["msg"])} for one in errors[:_MAX_ERRORS]]
+    found = [{"field": _place(one["loc"]), "message": str(one["msg"])} for one in errors[:_MAX_ERRORS]]
     first = found[0] if found else {"field": "body", "message": "unreadable"}
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     detail = f"{first['field']}: {first['message']}{more}"
     return problem(InputError.status, InputError.code, detail, request_id, {"errors": found})
+
+
+def _place(loc: Iterable[Any]) -> str:
+    """Return where a fault is; which of several allowed forms a value failed to have is left out."""
+    return ".".join(str(part) for part in loc if "[" not in str(part) and str(part) not in _FORMS)
 
 
 def request_id_of(request: Request) -> str:

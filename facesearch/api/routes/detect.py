@@ -23,6 +23,7 @@ from facesearch.api.schemas.faces import (
     TwoTemplates,
 )
 from facesearch.core.access import Scope
+from facesearch.core.errors import InputError, TemplateFormatError
 from facesearch.core.template import Template, squared_distance
 from facesearch.service.shapes import detection_shape, quality_shape
 
@@ -85,4 +86,7 @@ async def compare_templates(
 
 
 def _template(sent: TemplateVector) -> Template:
-    return Template(np.array(sent.vector, dtype=np.float32), sent.embedder_id)
+    try:
+        return Template(np.array(sent.vector, dtype=np.float32), sent.embedder_id)
+    except TemplateFormatError as exc:  # of what is stored, that is the server's fault; here it is the caller's
+        raise InputError(f"what was sent is no template: {exc.message}") from exc

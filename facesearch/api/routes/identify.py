@@ -14,7 +14,7 @@ from facesearch.api.context import ServerContext, context_of
 from facesearch.api.parameters import CollectionPath
 from facesearch.api.photographs import Fields, PhotoBody, Sent
 from facesearch.api.routing import guarded_router
-from facesearch.api.schemas.base import Rate, Roi, Tag
+from facesearch.api.schemas.base import WHOLE, Rate, Roi, Tag
 from facesearch.api.schemas.faces import Identification, Identifications
 from facesearch.core.access import Scope
 from facesearch.core.decision import Identification as Decision
@@ -28,9 +28,7 @@ router = guarded_router(tag="decisions")
 class IdentifyFields(Fields):
     """How the faces of a photograph are searched for."""
 
-    k: Annotated[int, Field(ge=1, le=100, description="Candidates shown a face, whether or not they reach the threshold.")] = (
-        DEFAULT_K
-    )
+    k: Annotated[int, Field(ge=1, le=100, description="Candidates shown a face, matches or not."), WHOLE] = DEFAULT_K
     roi: Roi | None = None
     fpir: Rate | None = None
     fmr: Rate | None = None

@@ -7,12 +7,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 MAX_ID = 2**63 - 1
 """Largest id of any database."""
 
-Id = Annotated[int, Field(ge=1, le=MAX_ID)]
+
+def _whole(value: object) -> object:
+    """Return a whole number that was written with a point as JSON has it: to a JSON schema, 7.0 is an integer."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+Id = Annotated[int, Field(ge=1, le=MAX_ID), WHOLE]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Score = Annotated[float, Field(ge=-1.0001, le=1.0001, description="Cosine similarity in [-1, 1]; higher is more alike.")]
@@ -27,7 +34,7 @@ Label = Annotated[str, Field(min_length=1, max_length=200, description="A person
 Tag = Annotated[str, Field(min_length=1, max_length=200)]
 CollectionName = Annotated[str, Field(min_length=1, max_length=200, description="A collection's name.")]
 FaceChoiceValue = Annotated[
-    Literal["only", "largest", "central"] | Annotated[int, Field(ge=0, le=10_000)],
+    Literal["only", "largest", "central"] | Annotated[int, Field(ge=0, le=10_000), WHOLE],
     Field(
         description="Which face of a photograph: `only` (several are an error), `largest`, `central`, or an index from 0 by "
         "falling detection score."

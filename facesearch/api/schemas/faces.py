@@ -228,7 +228,9 @@ class TemplateVector(Body):
 
     model_config = ConfigDict(frozen=True)
 
-    vector: Annotated[list[float], Field(min_length=1, max_length=4096, description="Unit L2 norm.")]
+    vector: Annotated[
+        list[Annotated[float, Field(ge=-1.001, le=1.001)]], Field(min_length=1, max_length=4096, description="Unit L2 norm.")
+    ]
     embedder_id: Annotated[str, Field(min_length=1, max_length=200)]
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field, Strict
 
-from facesearch.api.schemas.base import Answer, Body, CollectionName, Count, Rate, Score
+from facesearch.api.schemas.base import WHOLE, Answer, Body, CollectionName, Count, Rate, Score
 from facesearch.api.schemas.people import NextCursor
 
 ScopeName = Literal["read", "verify", "identify", "enroll", "templates", "admin"]
@@ -71,7 +71,7 @@ class KeyToMake(Body):
         list[CollectionName] | None, Field(min_length=1, max_length=1000, description="The only ones it may touch; null for all.")
     ] = None
     expires_at: Annotated[AwareDatetime, Strict(False)] | None = None
-    requests_per_minute: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    requests_per_minute: Annotated[int, Field(ge=1, le=10_000_000), WHOLE] | None = None
 
 
 class KeyToRotate(Body):
