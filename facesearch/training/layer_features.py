@@ -95,9 +95,13 @@ def some_people(store: CropStore, most: int | None) -> CropStore:
     """Return a store of as many whole people as have at most so many crops, drawn at random, the same ones each time."""
     if most is None or len(store) <= most:
         return store
-    order = np.random.default_rng(0).permutation(len(store.people))
-    n_people = int(np.searchsorted(np.cumsum(store.counts[order]), most, side="right"))
-    return store.of_people([store.people[place] for place in order[:n_people]])
+    chosen: list[str] = []
+    for place in np.random.default_rng(0).permutation(len(store.people)).tolist():
+        n_crops = int(store.counts[place])
+        if n_crops <= most:  # people with more than is left are passed over, or one with hundreds would end it
+            chosen.append(store.people[place])
+            most -= n_crops
+    return store.of_people(chosen)
 
 
 def measure_layers(
