@@ -1,7 +1,7 @@
 """What keys, rate limits and the audit log cost a request: an authentication, a token and an entry each, on a file of SQLite.
 
-Each request authenticates, takes a token and appends an audit entry, as a verification does; nothing else is done in between. Run for
-one or more processes over one database, with 1, 4 and 16 threads each as fast as they go, and at a steady rate.
+Each request authenticates, takes a token and appends an audit entry, as a verification does; nothing else is done in between.
+Run for one or more processes over one database, with 1, 4 and 16 threads each as fast as they go, and at a steady rate.
 
     python benchmarks/access.py [--processes 2] [--seconds 5] [--rate 200]
 """
@@ -9,6 +9,7 @@ one or more processes over one database, with 1, 4 and 16 threads each as fast a
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import tempfile
 import threading
@@ -49,7 +50,7 @@ def requests(folder: Path, key: str, n_threads: int, seconds: float, per_second:
             said = AuditEvent("verify", found.key_id, "match", datetime.now(UTC), threshold=0.43, fmr=1e-4, score=0.61)
             audit.append(said)
             marks.append(time.perf_counter())
-            taken.append(tuple(1000 * (after - before) for before, after in zip(marks, marks[1:], strict=False)))
+            taken.append(tuple(1000 * (after - before) for before, after in itertools.pairwise(marks)))
 
     threads = [threading.Thread(target=work, args=(place,)) for place in range(n_threads)]
     for one in threads:
