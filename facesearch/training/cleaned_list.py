@@ -127,13 +127,11 @@ class CleanedList:
         result: list[str | None] = []
         for row, own in zip(rows, people, strict=True):
             person = moved.get(row) or own
-            is_excluded = person in excluded
             seen = {person}
             while merged.get(person, person) not in seen:  # a list written by hand may lead in a circle
                 person = merged[person]
                 seen.add(person)
-                is_excluded = is_excluded or person in excluded
-            result.append(None if row in dropped or is_excluded else person)
+            result.append(None if row in dropped or seen & excluded else person)
         return result
 
     def write(self, file: str | os.PathLike[str]) -> None:

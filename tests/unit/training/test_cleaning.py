@@ -96,6 +96,27 @@ def test_what_is_less_sure_of_many_labels_is_only_flagged():
     assert ("Ben", PersonDecision.FLAGGED, "Ada") in decided(many, **rule)[1]
 
 
+def test_the_more_labels_there_are_the_more_alike_a_moved_crop_must_be():
+    """At 0.5 a crop goes to the other label where there are two, and is only dropped where there are hundreds."""
+    ada, ben, eve = (person_vector(person) for person in (0, 1, 2))
+    odd = normalised(0.5 * ben + np.sqrt(1 - 0.5**2) * eve)
+    vectors, labels = [ada, ada, ada, odd, ben, ben, ben], [0, 0, 0, 0, 1, 1, 1]
+    few = LabelledTemplates(np.stack(vectors), np.array(labels), ("Ada", "Ben"), np.arange(7), ["x"] * 7, EMBEDDER)
+    others = normalised(np.random.default_rng(1).normal(size=(300, DIM)) * (np.arange(DIM) > 2))
+    people = ("Ada", "Ben", *(f"P{n:03d}" for n in range(300)))
+    many = LabelledTemplates(
+        np.concatenate([np.stack(vectors), others]),
+        np.array([*labels, *range(2, 302)]),
+        people,
+        np.arange(307),
+        ["x"] * 307,
+        EMBEDDER,
+    )
+    rule = {"other_fpir": 1e-3}
+    assert decided(few, **rule)[0] == {3: (RowDecision.MOVED, "Ben")}
+    assert decided(many, **rule)[0] == {3: (RowDecision.DROPPED, None)}
+
+
 def test_people_of_the_other_data_are_excluded():
     given = templates(*of("Ada", 0, 3), *of("Ben", 1, 3), ("Cleo", 2), ("Dora", 3))
     other = templates(*of("lfw Ben", 1, 2), ("lfw Cleo", 2), *of("lfw Eve", 9, 2), first_photo=20)

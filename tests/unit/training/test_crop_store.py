@@ -116,6 +116,18 @@ def test_whatever_a_crash_leaves_the_store_ends_the_same(tmp_path_factory: pytes
     assert len(read_failures(cut)) == 4
 
 
+def test_rows_whose_pixels_were_lost_are_done_again(tmp_path: Path):
+    with CropWriter(tmp_path / "store", ALIGNMENT, {}, crops_per_part=3) as writer:
+        writer.add(rows_of(8))
+    os.truncate(tmp_path / "store" / "crops-0001.bin", 2 * CROP_BYTES)
+    with CropWriter(tmp_path / "store", ALIGNMENT, {}, crops_per_part=3) as writer:
+        # Rows 3 and 7 are failures: the sixth crop, which is gone, was row 6.
+        assert [row.path for row in writer.done] == [f"P/{n}.jpg" for n in range(6)]
+        writer.add(rows_of(8)[6:])
+        writer.finish({"source": {"name": "x", "digest": ""}})
+    assert CropStore.open(tmp_path / "store").damaged() == []
+
+
 def test_an_unfinished_store_says_how_to_go_on(tmp_path: Path):
     with CropWriter(tmp_path / "store", ALIGNMENT, {}) as writer:
         writer.add(rows_of(2))
@@ -216,6 +228,17 @@ def test_a_cleaned_list_leaves_out_and_names_anew(folder: Path, tmp_path: Path):
     assert [kept.people[label] for label in kept.labels] == ["Ada", "Ben", "Ada", "Ada"]
     assert np.array_equal(kept.crop(1), pixels_of(2))
     assert len(CropStore.open(folder)) == len(PEOPLE)
+
+
+def test_who_is_merged_with_somebody_excluded_is_excluded_too(folder: Path):
+    store = CropStore.open(folder)
+    people = (
+        PersonFinding("Ada", PersonDecision.MERGED, "Ben", "x", 0.8, 2),
+        PersonFinding("Ben", PersonDecision.EXCLUDED, "B of lfw", "x", 0.8, 2),
+        PersonFinding("Cleo", PersonDecision.EXCLUDED, "C of lfw", "x", 0.8, 2),
+        PersonFinding("Cleo", PersonDecision.MERGED, "Dora", "x", 0.8, 2),
+    )
+    assert store.cleaned(found_for(store, (), people)).people == ("Dora",)
 
 
 def test_labels_merged_in_a_circle_end_somewhere(folder: Path):
