@@ -118,7 +118,7 @@ def parsed_duration(text: str) -> timedelta:
     Raises:
         InputError: It is none, or longer than a hundred years.
     """
-    found = re.fullmatch(r"(\d{1,9})([mhd])", text.strip())
+    found = re.fullmatch(r"([0-9]{1,9})([mhd])", text.strip())
     seconds = int(found[1]) * _UNITS_S[found[2]] if found else 0
     if not 0 < seconds <= _MAX_DAYS * _UNITS_S["d"]:
         raise InputError(f"a time is given as 30m, 12h or 90d, not {text!r}")
@@ -131,7 +131,7 @@ def parsed_end(text: str, now: datetime) -> datetime:
     Raises:
         InputError: Neither of them.
     """
-    if re.fullmatch(r"\d+[mhd]", text.strip()):
+    if re.fullmatch(r"[0-9]+[mhd]", text.strip()):
         return now + parsed_duration(text)
     try:
         moment = datetime.fromisoformat(text.strip())
