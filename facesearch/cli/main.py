@@ -32,6 +32,8 @@ from facesearch.cli.serve import serve
 from facesearch.cli.session import Library, Session, session_of
 from facesearch.cli.train import app as train_app
 from facesearch.cli.train_features import features
+from facesearch.cli.train_run import export, resume
+from facesearch.cli.train_run import run as train_run
 from facesearch.cli.verify import verify
 from facesearch.cli.video import app as videos_app
 from facesearch.cli.video import find_in_video, index_video
@@ -94,6 +96,9 @@ models.app.command("compress")(compress_model)
 models.app.command("export")(export_model)
 app.add_typer(models.app, name="models")
 train_app.command()(features)
+train_app.command("run")(train_run)
+train_app.command()(resume)
+train_app.command()(export)
 app.add_typer(train_app, name="train")
 app.add_typer(db.app, name="db")
 app.command()(serve)

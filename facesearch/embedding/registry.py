@@ -15,6 +15,7 @@ from pathlib import Path
 from facesearch.core.errors import CheckpointFormatError, CheckpointNotFoundError, ModelError, UnknownEmbedderError
 from facesearch.embedding.card import EmbedderCard, Figures
 from facesearch.embedding.card_file import ARCFACE_112, NAME, card_errors, parse_figures, read_card
+from facesearch.embedding.exported import exported_card, is_path
 from facesearch.embedding.recipes import recipe_names, recipe_of
 
 __all__ = ["ARCFACE_112", "SHIPPED_MODELS", "EmbedderCard", "Figures", "added_card", "available", "card", "read_card"]
@@ -75,13 +76,17 @@ def card(name: str, models_folder: Path | None = None) -> EmbedderCard:
     """Return the newest embedder of a name, or the very one of an embedder id.
 
     Args:
-        name: ``mobilenet-128``, or ``mobilenet-128@<12 hex digits>`` for one digest.
+        name: ``mobilenet-128``, or ``mobilenet-128@<12 hex digits>`` for one digest; or the path of a file that ``train export``
+            wrote, its card beside it (``….safetensors``).
         models_folder: A folder to look in besides the package's own.
 
     Raises:
         UnknownEmbedderError: There is none; lists those there are.
+        CheckpointNotFoundError: A path was named, and the file or its card is absent.
         CheckpointFormatError: A card is malformed.
     """
+    if is_path(name):
+        return exported_card(Path(name))
     # A model's own folder is enough: a damaged neighbour is its own matter.
     own = None if models_folder is None else Path(models_folder) / name.partition("@")[0]
     if own is not None and NAME.fullmatch(own.name) and (own / CARD_FILE).is_file():

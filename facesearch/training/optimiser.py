@@ -102,7 +102,7 @@ def restore_state(optimiser: torch.optim.Optimizer, tensors: Mapping[str, torch.
 class MovingAverage:
     """Exponential moving average of a network's weights (Polyak & Juditsky 1992, with a warm-up): steadier than the last step's.
 
-    Buffers of norms, averages already, are taken as they are.
+    The statistics of norms are averaged alike: those of the last step are of other weights than the averaged ones.
 
     Args:
         network: Followed.
@@ -112,22 +112,18 @@ class MovingAverage:
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.decay = decay
         # What is not trained needs no average.
-        self._trained = {name for name, one in network.named_parameters() if one.requires_grad}
+        trained = {name for name, one in network.named_parameters() if one.requires_grad}
         self.tensors = {
             name: tensor.detach().clone()
             for name, tensor in network.state_dict().items()
-            if name in self._trained or (tensor.is_floating_point() and "running_" in name)
+            if name in trained or name.endswith(("running_mean", "running_var"))
         }
 
     def update(self, network: nn.Module, step: int) -> None:
         """Move the average towards the weights after a step, from 0."""
         share = 1.0 - min(self.decay, (1 + step) / (10 + step))
         current = network.state_dict()
-        trained = [name for name in self.tensors if name in self._trained]
-        if trained:
-            torch._foreach_lerp_([self.tensors[name] for name in trained], [current[name] for name in trained], share)
-        for name in self.tensors.keys() - self._trained:
-            self.tensors[name].copy_(current[name])
+        torch._foreach_lerp_(list(self.tensors.values()), [current[name] for name in self.tensors], share)
 
     @contextmanager
     def applied(self, network: nn.Module) -> Iterator[None]:

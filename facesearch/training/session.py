@@ -25,6 +25,7 @@ from facesearch.training.crop_store import CropStore
 from facesearch.training.distributed import Group, device_of, process_group
 from facesearch.training.frozen_prelu import freeze_slopes
 from facesearch.training.loader import BatchLoader
+from facesearch.training.memory import keep_freed_memory
 from facesearch.training.objective import Objective
 from facesearch.training.plan import TrainingPlan, parse_plan
 from facesearch.training.run_folder import TENSORBOARD, RunFolder
@@ -124,8 +125,8 @@ def freeze(network: EmbeddingNetwork, plan: TrainingPlan) -> str:
         ModelDescriptionError: There is no such stage.
     """
     last = network.stage_names[-1] if plan.freeze_until == ALL_STAGES else plan.freeze_until
-    n_slopes = freeze_slopes(network) if plan.freeze_slopes and plan.start is not None else 0
     network.freeze_until(last)
+    n_slopes = freeze_slopes(network) if plan.freeze_slopes and plan.start is not None else 0
     told = f"stages up to {last} stay as they are" if last is not None else "all stages are trained"
     return told + (f", the slopes of {n_slopes} PReLUs stay" if n_slopes else "")
 
@@ -190,6 +191,8 @@ def _run(
     device = device_of(plan.device)
     if plan.threads is not None:
         torch.set_num_threads(plan.threads)
+    if device == "cpu":
+        keep_freed_memory()
     with process_group(device) as group, ExitStack() as stack:
         say: Tell = tell if group.is_first else lambda _: None
         if device == "cuda":

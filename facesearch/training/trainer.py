@@ -195,9 +195,12 @@ class Trainer:
                         break
                     began = time.perf_counter()
             except KeyboardInterrupt:
-                self._save()
-                self._m.tell(f"interrupted after step {self.progress.step}: facesearch train resume {self._m.folder.path} goes on")
+                # Not saved here: a step may be half done, and what goes on must be what would have been.
+                saved = newest(self._m.folder.checkpoints)
+                self._m.tell(f"interrupted in step {self.progress.step}; saved is {'nothing' if saved is None else saved.name}")
                 raise
+        if self.progress.step < self._m.n_steps and not self.progress.is_over:
+            self._save()  # stopped on purpose
         return self.progress
 
     def _step(self, batch: Batch) -> None:

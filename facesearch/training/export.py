@@ -1,0 +1,210 @@
+"""A run's network as an embedder: safetensors with a card beside it, and the operating points that decisions are made at.
+
+It trains nothing and adds nothing to the models folder: ``models add`` takes the file, ``--embedder PATH`` uses it where it lies.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from facesearch.core.arrays import Vectors
+from facesearch.core.errors import CheckpointNotFoundError, FileWriteError, InputError
+from facesearch.embedding.adding import name_of
+from facesearch.embedding.architecture import Architecture
+from facesearch.embedding.card import EmbedderCard, Origin
+from facesearch.embedding.card_file import written_card
+from facesearch.embedding.embedding_network import EmbeddingNetwork, build_network
+from facesearch.embedding.prepared import Prepared
+from facesearch.embedding.weights import FIGURES_KEY, LICENCE_KEY, SOURCE_KEY, load_weights, read_architecture, save_network
+from facesearch.evaluation.all_pairs import REPORTED_FMRS, all_pairs
+from facesearch.training.crop_store import CropStore
+from facesearch.training.plan import TrainingPlan
+from facesearch.training.run_folder import RunFolder
+from facesearch.training.session import open_data
+from facesearch.training.validation import embedded, read_names, require_pairs
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exported:
+    """What was written.
+
+    Attributes:
+        card: The embedder.
+        card_path: Its card.
+        figures: What was measured, as ``models add`` reads it; empty where nothing was.
+        unsupported: FMRs that the comparisons do not reach, with why.
+    """
+
+    card: EmbedderCard
+    card_path: Path
+    figures: Mapping[str, Any]
+    unsupported: tuple[tuple[float, str], ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the result as plain values."""
+        return {
+            "embedder_id": self.card.embedder_id(),
+            "weights": str(self.card.weights_path),
+            "n_bytes": self.card.weights_path.stat().st_size,
+            "card": str(self.card_path),
+            "figures": dict(self.figures),
+            "unsupported": [{"fmr": fmr, "why": why} for fmr, why in self.unsupported],
+        }
+
+
+def export_run(
+    folder: Path, output: Path, *, name: str | None = None, calibrate: Path | None = None, people: Path | None = None
+) -> Exported:
+    """Write a run's best network as an embedder.
+
+    Its operating points are set on the crops that the run was validated on, or on a store of their own; the card says which. Points
+    set on the people that chose the network are on the bright side.
+
+    Args:
+        folder: Of the run.
+        output: The file of weights, ``….safetensors``; the card lies beside it as ``….json``. Both are replaced.
+        name: What the embedder is called; the file's name where not said.
+        calibrate: A store of crops to set the operating points on.
+        people: List of the people of that store.
+
+    Raises:
+        CheckpointNotFoundError: There is no run, or it has no network yet.
+        ModelDescriptionError: The name has another form.
+        InputError: The file has another suffix, or the crops for the points are of too few people.
+        FileWriteError: It cannot be written.
+    """
+    run = RunFolder(folder)
+    plan, facts = run.read()
+    if output.suffix != ".safetensors":
+        raise InputError(f"weights are written as .safetensors, not {output.name!r}", path=str(output))
+    chosen = name_of(name if name is not None else output.stem.lower())
+    network = load_best(run)
+    store, measured_on = _calibration_store(plan, calibrate, people)
+    figures: dict[str, Any] = {}
+    unsupported: tuple[tuple[float, str], ...] = ()
+    if store is not None:
+        prepared = Prepared(network, network.architecture.preparation)
+        vectors = embedded(prepared, store, device="cpu", bf16=False)
+        figures, unsupported = operating_points(vectors, store, measured_on)
+    source = _source(plan, facts)
+    texts = {LICENCE_KEY: plan.data_licence, SOURCE_KEY: source}
+    if figures:
+        texts[FIGURES_KEY] = json.dumps(figures, allow_nan=False)
+    digest = save_network(network, output, metadata=texts)
+    card = _card(chosen, digest, network.architecture, output, Origin(plan.data_licence, source=source, added_at=_now()))
+    fields = {**json.loads(written_card(card)), "figures": figures, "training": _training(run, plan, facts)}
+    card_path = output.with_suffix(".json")
+    try:
+        card_path.write_text(json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as exc:
+        raise FileWriteError(f"the card {card_path} cannot be written: {exc.strerror or exc}", path=str(card_path)) from exc
+    return Exported(card, card_path, figures, unsupported)
+
+
+def load_best(run: RunFolder) -> EmbeddingNetwork:
+    """Return a run's best network.
+
+    Raises:
+        CheckpointNotFoundError: There is none yet.
+        CheckpointFormatError: It is damaged.
+    """
+    architecture = read_architecture(run.best) if run.best.is_file() else None
+    if architecture is None:
+        raise CheckpointNotFoundError(
+            f"{run.path} has no network yet: it appears with the first validation, or at the end of the run", path=str(run.best)
+        )
+    network = build_network(architecture)
+    load_weights(network, run.best)
+    network.eval()
+    return network
+
+
+def _calibration_store(plan: TrainingPlan, calibrate: Path | None, people: Path | None) -> tuple[CropStore | None, str]:
+    """Return the crops to set operating points on, and what they are in words."""
+    if calibrate is None:
+        held_out = open_data(plan).validation
+        return held_out, "the people that the run was validated on, who chose the network among its checkpoints"
+    store = CropStore.open(calibrate)
+    told = f"store {calibrate.name}"
+    if people is not None:
+        store, told = store.of_people(read_names(people)), f"{told}, people of {people.name}"
+    require_pairs(store)
+    return store, told
+
+
+def operating_points(vectors: Vectors, store: CropStore, measured_on: str) -> tuple[dict[str, Any], tuple[tuple[float, str], ...]]:
+    """Return thresholds for each FMR that all pairs of a store support, every person weighing the same, and those not supported.
+
+    Args:
+        vectors: Of the store's crops, unit, ``(N, dim)``.
+        store: Who is on them.
+        measured_on: What it is in words.
+    """
+    pairs = all_pairs(vectors, store.labels, n_worst=0)
+    points = pairs.at_fmrs(REPORTED_FMRS)
+    kept = [point for point in points if point.is_supported and point.threshold <= 1.0]
+    left = tuple((float(point.fmr or 0.0), str(point.answer)) for point in points if point not in kept)
+    if not kept:
+        return {}, left
+    figures = {
+        "operating_points": [
+            {
+                "fmr": point.fmr,
+                "threshold": point.threshold,
+                "n_non_mated": point.evidence.n_comparisons,
+                "n_people": pairs.n_people,
+                "n_people_pairs": pairs.n_person_pairs,
+                "tar": round(point.tar.value, 6),
+                "n_mated": pairs.mated.total,
+                "n_mated_people": pairs.n_mated_people,
+            }
+            for point in kept
+        ],
+        "measured_on": f"{pairs.n_photographs} photographs of {pairs.n_people} people: {measured_on}",
+        "is_in_sample": True,
+    }
+    return {"single": figures}, left
+
+
+def _card(name: str, digest: str, architecture: Architecture, file: Path, origin: Origin) -> EmbedderCard:
+    return EmbedderCard(
+        name=name,
+        version=1,
+        sha256=digest,
+        dim=architecture.dim,
+        alignment=architecture.alignment,
+        preparation=architecture.preparation,
+        weights_path=file,
+        backbone=architecture.backbone,
+        origin=origin,
+        id_digest=digest,
+        architecture=architecture,
+    )
+
+
+def _source(plan: TrainingPlan, facts: Mapping[str, Any]) -> str:
+    teachers = f", distilled from {', '.join(plan.teachers)}" if plan.teachers else ""
+    return f"trained from {facts['start']} on {facts['n_crops']} crops of {facts['n_people']} people by {plan.loss}{teachers}"
+
+
+def _training(run: RunFolder, plan: TrainingPlan, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the card says of the training: data, licence, protocol, figures."""
+    validations = [line for line in run.lines() if line["kind"] == "validation"]
+    return {
+        "data": {name: facts[name] for name in ("crops_digest", "n_crops", "n_people")},
+        "data_licence": plan.data_licence,
+        "start": facts["start"],
+        "start_sha256": facts["start_sha256"],
+        "plan": plan.changed(),
+        "protocol": "TAR at fixed FMR over all pairs of people held out, every person weighing the same, averaged weights",
+        "validations": validations,
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,60 @@
+"""Small stores of made-up faces that networks can learn in seconds, and the plans that train on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+
+from facesearch.core.face import Alignment
+from facesearch.embedding.card_file import ARCFACE_112
+from facesearch.training.crop_store import CropRow
+from facesearch.training.crop_writer import CropWriter
+from facesearch.training.plan import TrainingPlan
+from tests.world import face_at
+
+ARCFACE = Alignment("arcface-112", 112, np.array(ARCFACE_112, dtype=np.float32))
+
+
+def face_pixels(person: int, photo: int, noise: float = 20.0) -> np.ndarray:
+    """Return a 112 pixel crop: blotches that are the person's, noise that is the photograph's."""
+    blotches = np.random.default_rng((7, person)).integers(30, 226, (7, 7, 3)).astype(np.float64)
+    picture = np.kron(blotches, np.ones((16, 16, 1)))
+    picture += np.random.default_rng((8, person, photo)).normal(0, noise, picture.shape)
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def write_faces(folder: Path, counts: Sequence[int]) -> Path:
+    """Write a finished store: so many crops of each person."""
+    with CropWriter(folder, ARCFACE, {"release": "test"}) as writer:
+        rows = []
+        for person, n in enumerate(counts):
+            for photo in range(n):
+                pixels = face_pixels(person, photo)
+                path = f"P{person:02d}/{photo:02d}.jpg"
+                row = CropRow(path, f"P{person:02d}", face_at(0, 0, 50), f"{person:032x}{photo:032x}", crc32(pixels.tobytes()), 0.5)
+                rows.append((row, pixels))
+        writer.add(rows)
+        writer.finish({"source": {"name": "made", "digest": ""}, "counts": {}})
+    return folder
+
+
+def small_plan(crops: Path, **changes: object) -> TrainingPlan:
+    """Return a plan of a few quick steps on one thread."""
+    fields: dict[str, object] = {
+        "crops": str(crops),
+        "backbone": "mobilenet-v3-small",
+        "dim": 16,
+        "held_out": 0.0,
+        "people_per_batch": 4,
+        "photographs_per_person": 2,
+        "batch_size": 8,
+        "steps": 4,
+        "threads": 1,
+        "device": "cpu",
+        "precision": "f32",
+        "checkpoint_minutes": 0.0,
+    }
+    return TrainingPlan(**{**fields, **changes})  # type: ignore[arg-type]

@@ -1,0 +1,95 @@
+"""Plans, run folders and lists of people: everything that is told is checked before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from facesearch.core.errors import FaceSearchError, InputError, TrainingPlanError
+from facesearch.training.augment import Augmentation
+from facesearch.training.plan import TrainingPlan, parse_plan, read_plan
+from facesearch.training.run_folder import RunFolder
+from facesearch.training.validation import read_names
+
+
+def test_a_plan_comes_back_from_its_values() -> None:
+    plan = TrainingPlan(crops="c", teachers=("a", "b"), loss="arcface", steps=7, width=0.5, freeze_slopes=False)
+    assert parse_plan(plan.as_dict(), where="test") == plan
+    assert plan.changed() == {
+        "crops": "c", "teachers": ["a", "b"], "loss": "arcface", "steps": 7, "width": 0.5, "freeze_slopes": False
+    }  # fmt: skip
+
+
+def test_a_file_is_read_and_options_count_where_both_speak(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text('crops = "store"\nrate = 1\nloss = "cosface"\n', encoding="utf-8")
+    plan = read_plan(path, {"rate": 0.5})
+    assert (plan.crops, plan.rate, plan.loss, plan.drawn_by) == ("store", 0.5, "cosface", "turn")
+    assert isinstance(read_plan(path, {}).rate, float)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({}, "does not say crops"),
+        ({"crops": "c", "rats": 1}, "unknown names rats"),
+        ({"crops": "c", "rate": "fast"}, "type float is needed, not 'fast'"),
+        ({"crops": "c", "steps": True}, "type int is needed, not True"),
+        ({"crops": "c", "rate": -1.0}, "rate lies in"),
+        ({"crops": "c", "rate": float("nan")}, "rate lies in"),
+        ({"crops": "c", "loss": "softmax"}, "loss is one of triplet, .*not 'softmax'"),
+        ({"crops": "c", "few": "drop"}, "few is one of repeat, leave-out"),
+        ({"crops": "c", "loss": "distillation"}, "at least one teacher"),
+        ({"crops": "c", "sampler": "turn"}, "sampler people, not turn"),
+        ({"crops": "c", "freeze_until": "block3"}, "freezing random weights"),
+        ({"crops": "c", "teachers": "mobilenet-128"}, "a list of names"),
+    ],
+)
+def test_what_cannot_be_is_named(fields: dict[str, object], told: str) -> None:
+    with pytest.raises(TrainingPlanError, match=told):
+        parse_plan(fields, where="the plan")
+
+
+@pytest.mark.parametrize("content", ["crops = ", b"\xff\xfe", None])
+def test_a_file_that_is_no_plan_is_refused(tmp_path: Path, content) -> None:
+    path = tmp_path / "plan.toml"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(TrainingPlanError, match="cannot be read"):
+        read_plan(path, {})
+
+
+def test_an_augmentation_out_of_range_is_refused() -> None:
+    with pytest.raises(InputError, match=r"flip of an augmentation lies in \[0, 1\], not 2"):
+        Augmentation(flip=2.0)
+
+
+def test_a_log_is_cut_back_and_a_torn_line_left_out(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.begin(TrainingPlan(crops="c"), {"start": "random"})
+    for step in (10, 20, 30):
+        run.note("step", step, loss=1.0 / step)
+    with (run.path / "log.jsonl").open("a") as stream:
+        stream.write('{"kind": "st')
+    assert [line["step"] for line in run.lines()] == [10, 20, 30]
+    run.forget_after(20)
+    assert [line["step"] for line in run.lines()] == [10, 20]
+    plan, facts = run.read()
+    assert plan.crops == "c"
+    assert facts == {"start": "random"}
+    (run.path / "run.json").write_text("{", encoding="utf-8")
+    with pytest.raises(FaceSearchError, match="is damaged"):
+        run.read()
+
+
+def test_lists_of_people_in_both_forms(tmp_path: Path) -> None:
+    lfw, plain, empty = tmp_path / "lfw.txt", tmp_path / "plain.txt", tmp_path / "empty.txt"
+    lfw.write_text("2\nAda_Lovelace\t3\nBen\t1\n")
+    plain.write_text("Ada Lovelace\n\nBen\n")
+    empty.write_text("\n")
+    assert read_names(lfw) == ["Ada_Lovelace", "Ben"]
+    assert read_names(plain) == ["Ada Lovelace", "Ben"]
+    for path, told in ((empty, "names nobody"), (tmp_path / "absent", "cannot be read")):
+        with pytest.raises(InputError, match=told):
+            read_names(path)

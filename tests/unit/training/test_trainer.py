@@ -1,0 +1,361 @@
+"""A run: it learns, goes on exactly where it was interrupted, keeps what is frozen, and stops in words when something is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from facesearch.core.errors import (
+    CheckpointFormatError,
+    CheckpointNotFoundError,
+    CropStoreError,
+    EngineError,
+    FileWriteError,
+    InputError,
+    TrainingDivergedError,
+    TrainingPlanError,
+)
+from facesearch.embedding.architecture import default_architecture
+from facesearch.embedding.embedding_network import build_network
+from facesearch.embedding.weights import save_network
+from facesearch.training import session
+from facesearch.training.checkpoint import Checkpoint, checkpoints, read_checkpoint, write_checkpoint, write_whole
+from facesearch.training.crop_store import CropStore
+from facesearch.training.run_folder import RunFolder
+from facesearch.training.session import resume, train
+from tests.training_files import small_plan, write_faces
+
+ROOT = Path(__file__).resolve().parents[3]
+NARROW = {"backbone": "mobilenet", "width": 0.125, "layer": "block7", "pooling": "flatten"}
+COUNTS = (4, 4, 4, 3, 3, 2, 2, 4)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_faces(tmp_path_factory.mktemp("faces") / "store", COUNTS)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights to begin with: a narrow mobilenet's, with PReLUs and norms."""
+    torch.manual_seed(5)
+    network = build_network(default_architecture("mobilenet", width=0.125, dim=16, has_norms=True, pooling="mean"))
+    path = tmp_path_factory.mktemp("weights") / "narrow.safetensors"
+    save_network(network, path)
+    return path
+
+
+def tensors_of(run: Path) -> dict[str, torch.Tensor]:
+    return dict(read_checkpoint(RunFolder(run).newest_checkpoint()).tensors)
+
+
+def assert_same_bits(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert len(one) > 100
+    different = [name for name in one if not torch.equal(one[name], other[name])]
+    assert different == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": "triplet", "miner": "distance-weighted", "margin": 1.0},
+        {"loss": "arcface", "class_share": 0.7},
+        {"loss": "contrastive", "optimiser": "sgd", "rate": 0.01},
+        {"loss": "cosface", "precision": "bf16"},
+    ],
+    ids=["triplet", "arcface-sampled", "contrastive-sgd", "cosface-bf16"],
+)
+def test_a_run_that_goes_on_is_bit_for_bit_the_run_that_was_not_interrupted(faces: Path, tmp_path: Path, changes) -> None:
+    plan = small_plan(faces, steps=5, augmentation="strong", **changes)
+    train(plan, tmp_path / "whole")
+    train(plan, tmp_path / "parts", until=2)
+    torch.manual_seed(12345)  # another process' random numbers
+    assert resume(tmp_path / "parts", until=4).progress.step == 4
+    assert resume(tmp_path / "parts").progress.step == 5
+    assert_same_bits(tensors_of(tmp_path / "whole"), tensors_of(tmp_path / "parts"))
+    assert (tmp_path / "whole" / "best.safetensors").read_bytes() == (tmp_path / "parts" / "best.safetensors").read_bytes()
+
+
+def test_another_seed_is_another_run(faces: Path, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        train(small_plan(faces, steps=1, seed=seed), tmp_path / str(seed))
+    one, other = (tensors_of(tmp_path / str(seed))["network.fc.weight"] for seed in (0, 1))
+    assert not torch.equal(one, other)
+
+
+def test_it_learns_to_tell_people_apart_and_writes_a_page(faces: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    plan = small_plan(
+        faces, steps=20, rate=2e-3, augmentation="none", validation=str(faces), validate_every=5, miner="all", ema=0.5, **NARROW
+    )
+    result = train(plan, tmp_path / "run", tell=said.append)
+    lines = RunFolder(tmp_path / "run").lines()
+    found = [line["tar"][-1]["tar"] for line in lines if line["kind"] == "validation"]
+    steps = [line for line in lines if line["kind"] == "step"]
+    assert (len(found), len(steps)) == (2, 2)
+    assert steps[-1]["mated_d2"] < 0.5 * steps[-1]["non_mated_d2"]
+    assert result.progress.best is not None
+    assert result.progress.best > 0.9
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "TAR at FMR 0.01" in page
+    assert "waiting for crops" in page
+    assert "<svg" in page
+    assert any("people take part" in line for line in said)
+    assert list((tmp_path / "run" / "tensorboard").glob("events*"))
+
+
+def test_frozen_stages_and_slopes_keep_every_bit_and_the_rest_moves(faces: Path, weights: Path, tmp_path: Path) -> None:
+    plan = small_plan(faces, start=str(weights), backbone=None, dim=None, freeze_until="block3", steps=2, loss="arcface", rate=0.01)
+    train(plan, tmp_path / "run")
+    before = CheckpointTensors.of(weights)
+    after = CheckpointTensors.of(tmp_path / "run" / "best.safetensors")
+    assert before.keys() == after.keys()
+    frozen = [name for name in before if name.startswith(("stages.stem.", *(f"stages.block{n}." for n in (1, 2, 3))))]
+    slopes = [name for name in before if "prelu" in name]
+    assert len(frozen) > 30
+    assert len(slopes) == 27
+    for name in {*frozen, *slopes}:
+        assert torch.equal(before[name], after[name]), name
+    for name in ("stages.block4.depthwise.weight", "stages.block13.pointwise.weight", "fc.weight"):
+        assert not torch.equal(before[name], after[name]), name
+
+
+def test_a_fixed_extractor_trains_its_head_alone(faces: Path, weights: Path, tmp_path: Path) -> None:
+    plan = small_plan(faces, start=str(weights), backbone=None, dim=8, freeze_until="all", steps=2, rate=0.01)
+    train(plan, tmp_path / "run")
+    before, after = CheckpointTensors.of(weights), CheckpointTensors.of(tmp_path / "run" / "best.safetensors")
+    body = [name for name in before if name.startswith("stages.")]
+    assert len(body) > 100
+    assert all(torch.equal(before[name], after[name]) for name in body)
+    assert after["fc.weight"].shape == (8, 128)
+
+
+class CheckpointTensors:
+    @staticmethod
+    def of(path: Path) -> dict[str, torch.Tensor]:
+        import safetensors.torch
+
+        return safetensors.torch.load_file(path)
+
+
+def test_a_teacher_is_learned_from_beside_the_labels(faces: Path, tmp_path: Path) -> None:
+    train(small_plan(faces, teachers=("mobilenet-128",), steps=1), tmp_path / "run")
+    (line,) = [line for line in RunFolder(tmp_path / "run").lines() if line["kind"] == "step"]
+    assert 1.0 < line["distillation"] < 3.0
+    assert line["loss"] > line["distillation"]
+    # Its vectors are longer: a linear layer lies between, and goes on with the run.
+    objective = read_checkpoint(RunFolder(tmp_path / "run").newest_checkpoint()).part("objective")
+    assert {name: tuple(tensor.shape) for name, tensor in objective.items()} == {"projections.0.weight": (128, 16)}
+
+
+def test_two_processes_train_as_one_would(faces: Path, tmp_path: Path) -> None:
+    # A loss over crops is a mean of parts, so two halves of a batch move the weights as the whole does; norms would see their half.
+    torch.manual_seed(2)
+    network = build_network(default_architecture("mobilenet", width=0.125, dim=16, pooling="mean"))
+    start = tmp_path / "start.safetensors"
+    save_network(network, start)
+    plan = small_plan(
+        faces,
+        start=str(start),
+        backbone=None,
+        dim=None,
+        loss="cosface",
+        steps=3,
+        augmentation="standard",
+        optimiser="sgd",
+        rate=0.05,
+    )
+    train(plan, tmp_path / "one")
+    program = tmp_path / "two.py"
+    program.write_text(
+        "import sys, json\nfrom pathlib import Path\nfrom facesearch.training.plan import parse_plan\n"
+        "from facesearch.training.session import train\n"
+        "train(parse_plan(json.loads(sys.argv[1]), where='test'), Path(sys.argv[2]), tell=print)\n",
+        encoding="utf-8",
+    )
+    import json
+
+    run = subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1", "--master-port=0",
+            "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", str(program), json.dumps(plan.as_dict()), str(tmp_path / "two"),
+        ],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+    one, two = tensors_of(tmp_path / "one"), tensors_of(tmp_path / "two")
+    assert one.keys() == two.keys()
+    moved = 0
+    begun = network.state_dict()
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, atol=2e-5, rtol=1e-4, msg=name)
+        if name.startswith("network."):
+            moved += not torch.equal(tensor, begun[name.removeprefix("network.")])
+    assert moved > 40
+    assert [line["kind"] for line in RunFolder(tmp_path / "two").lines()].count("step") == 1  # one process writes
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = session.open_data(small_plan(faces, people_per_batch=3))
+    group = session.Group(0, 2)
+    with pytest.raises(InputError, match="3 groups cannot be divided among 2"):
+        session._materials(small_plan(faces), data, None, None, "cpu", group, models_folder=None, tell=print)
+
+
+# Bad input
+
+
+def test_a_loss_that_is_no_number_stops_with_step_rate_and_the_last_good_checkpoint(faces: Path, tmp_path: Path) -> None:
+    train(small_plan(faces, steps=6), tmp_path / "run", until=2)
+    path = RunFolder(tmp_path / "run").newest_checkpoint()
+    good = read_checkpoint(path)
+    poisoned = {name: tensor.clone() for name, tensor in good.tensors.items()}
+    poisoned["network.fc.weight"][0, 0] = float("nan")
+    write_checkpoint(path.parent, dataclasses.replace(good, tensors=poisoned))
+    with pytest.raises(
+        TrainingDivergedError, match=r"the loss is nan .* at step 2, at a rate of .*step-000000002.*--rate"
+    ) as caught:
+        resume(tmp_path / "run")
+    assert caught.value.context["step"] == 2
+    assert caught.value.context["checkpoint"] == str(path)
+
+
+def test_a_loss_that_is_no_number_before_any_checkpoint_says_so(faces: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingDivergedError, match="there is no checkpoint yet"):
+        train(small_plan(faces, rate=100.0, warmup=0.0, steps=9, has_norms=False, **NARROW), tmp_path / "run")
+
+
+def test_a_full_disk_in_the_middle_of_a_checkpoint_keeps_the_one_before(tmp_path: Path) -> None:
+    architecture = default_architecture("mobilenet-v3-small")
+
+    def checkpoint(step: int) -> Checkpoint:
+        return Checkpoint(step, architecture, {"network.a": torch.full((1000,), float(step))}, {"progress": {}})
+
+    first = write_checkpoint(tmp_path, checkpoint(1))
+
+    def full(path: Path, content: bytes) -> None:
+        path.write_bytes(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(FileWriteError, match=r"No space left on device; the last good one is .*step-000000001"):
+        write_checkpoint(tmp_path, checkpoint(2), write=full)
+    assert list(tmp_path.iterdir()) == [first]
+    assert read_checkpoint(first).step == 1
+    for step in (3, 4, 5):
+        write_checkpoint(tmp_path, checkpoint(step), write=write_whole)
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-000000004.safetensors", "step-000000005.safetensors"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_really_full_device_is_said_too(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(1, default_architecture("mobilenet-v3-small"), {"network.a": torch.zeros(9)}, {})
+    with pytest.raises(FileWriteError, match="there is none yet"):
+        write_checkpoint(tmp_path, checkpoint, write=lambda _path, content: write_whole(Path("/dev/full"), content))
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(faces: Path, tmp_path: Path) -> None:
+    train(small_plan(faces, steps=1), tmp_path / "run")
+    path = RunFolder(tmp_path / "run").newest_checkpoint()
+    with pytest.raises(CheckpointFormatError, match=r"another architecture \(.*dim: 16, not 32"):
+        read_checkpoint(path, expected=default_architecture("mobilenet-v3-small", dim=32))
+    with pytest.raises(CheckpointFormatError, match="another architecture"):
+        train(
+            small_plan(faces, start=str(tmp_path / "run" / "best.safetensors"), backbone="resnet-18", dim=None), tmp_path / "other"
+        )
+
+
+@pytest.mark.parametrize("damage", ["cut", "other"])
+def test_a_damaged_checkpoint_is_refused(faces: Path, tmp_path: Path, damage: str) -> None:
+    train(small_plan(faces, steps=1), tmp_path / "run")
+    path = RunFolder(tmp_path / "run").newest_checkpoint()
+    path.write_bytes(path.read_bytes()[:-100] if damage == "cut" else b"no checkpoint")
+    with pytest.raises(CheckpointFormatError, match="no checkpoint of training that can be read"):
+        resume(tmp_path / "run")
+
+
+def test_a_gpu_that_is_absent_is_said(faces: Path, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(EngineError, match=r"device cuda was asked for, .* finds none on this machine \(there is cpu"):
+        train(small_plan(faces, device="cuda"), tmp_path / "run")
+    with pytest.raises(EngineError, match="a device is auto, cpu, cuda or mps, not 'tpu'"):
+        train(small_plan(faces, device="tpu"), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("counts", "changes", "told"),
+    [
+        ((6,), {}, "1 people"),
+        ((6,), {"loss": "arcface", "batch_size": 4}, "there are 1"),
+        ((1, 1, 1, 1, 1), {}, "people with one photograph: 5"),
+        ((3, 3, 3, 3, 3), {"held_out": 0.2}, "validating needs two people"),
+    ],
+    ids=["one-person", "one-class", "single-photographs", "nobody-to-validate-on"],
+)
+def test_too_few_people_are_said_before_anything_is_trained(tmp_path: Path, counts, changes, told: str) -> None:
+    store = write_faces(tmp_path / "store", counts)
+    with pytest.raises(InputError, match=told):
+        train(small_plan(store, **changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_damaged_crop_is_named(tmp_path: Path) -> None:
+    store = write_faces(tmp_path / "store", (4, 4, 4, 4))
+    part = next(store.glob("crops-*.bin"))
+    content = bytearray(part.read_bytes())
+    content[5 * 112 * 112 * 3 + 17] ^= 1
+    part.write_bytes(bytes(content))
+    with pytest.raises(CropStoreError, match=r"P01/01\.jpg .* is damaged"):
+        train(small_plan(store, photographs_per_person=4), tmp_path / "run")
+
+
+def test_a_run_is_not_written_over_and_an_absent_one_is_said(faces: Path, tmp_path: Path) -> None:
+    train(small_plan(faces, steps=1), tmp_path / "run")
+    with pytest.raises(InputError, match="holds a run already"):
+        train(small_plan(faces, steps=1), tmp_path / "run")
+    with pytest.raises(CheckpointNotFoundError, match="is no run"):
+        resume(tmp_path / "nowhere")
+    with pytest.raises(TrainingPlanError, match="cannot change loss"):
+        resume(tmp_path / "run", changes={"loss": "arcface"})
+
+
+def test_crops_of_another_alignment_are_refused(faces: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingPlanError, match=r"wants crops aligned as .*150 px.* the store's are arcface-112 \(112 px\)"):
+        train(small_plan(faces, backbone="dlib-resnet-29", dim=None), tmp_path / "run")
+
+
+def test_early_stop_ends_a_run_that_gets_no_better(faces: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    plan = small_plan(faces, steps=30, rate=1e-12, validation=str(faces), validate_every=0.5, patience=2)
+    result = train(plan, tmp_path / "run", tell=said.append)
+    assert result.progress.is_over
+    assert result.progress.step == 3
+    assert any("no better figure in 2 validations" in line for line in said)
+    assert resume(tmp_path / "run").progress.step == 3
+
+
+def test_people_held_out_are_not_trained_on(faces: Path) -> None:
+    data = session.open_data(small_plan(faces, held_out=0.25, people_per_batch=2))
+    assert data.validation is not None
+    assert len(data.validation.people) == 2
+    assert set(data.validation.people).isdisjoint(data.training.people)
+    assert len(data.training) + len(data.validation) == sum(COUNTS)
+    assert len(data.training.people) + len(data.validation.people) == len(COUNTS)
+
+
+def test_the_store_itself_says_what_was_trained_on(faces: Path) -> None:
+    assert len(CropStore.open(faces)) == sum(COUNTS)
+    assert np.bincount(CropStore.open(faces).labels).tolist() == list(COUNTS)
