@@ -17,6 +17,7 @@ import pytest
 from PIL import Image as PilImage
 
 ROOT = Path(__file__).resolve().parents[2]
+WEB = ROOT / "facesearch" / "web"
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -97,9 +98,11 @@ def test_the_wheel_carries_what_it_needs_and_nothing_else(wheel: Path) -> None:
     }
     models |= {f"facesearch/models/recipes/{path.name}" for path in (ROOT / "facesearch" / "models" / "recipes").glob("*.json")}
     assert "facesearch/models/recipes/sface.json" in models
+    page = {f"facesearch/web/{path.relative_to(WEB).as_posix()}" for path in WEB.rglob("*") if path.is_file()}
+    assert {"facesearch/web/index.html", "facesearch/web/js/app.js", "facesearch/web/icons/sprite.svg"} <= page
     library = {"facesearch/detection/native/cascade.so", "facesearch/gallery/native/beam.so"}
     assert wheel.name.endswith(f"-py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}.whl")
-    needed = code | steps | models | library | {"facesearch/py.typed", "facesearch/_migrations/env.py"}
+    needed = code | steps | models | library | page | {"facesearch/py.typed", "facesearch/_migrations/env.py"}
     assert needed <= names, sorted(needed - names)
     strays = {name for name in names - needed if not name.startswith("facesearch/_migrations/") and ".dist-info/" not in name}
     assert strays == set()

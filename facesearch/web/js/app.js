@@ -146,7 +146,7 @@ function askForKey(reason = null) {
       return;
     }
     session.key = text;
-    start();
+    start({ keepFocus: false });
   };
   put(
     main,
@@ -170,7 +170,8 @@ function askForKey(reason = null) {
 
 let asking = false;
 
-async function start() {
+/** `keepFocus` is for a page that just opened: the first step of Tab goes to the link that skips the header. */
+async function start({ keepFocus = true } = {}) {
   put(main, waiting("One moment…"));
   asking = true;
   try {
@@ -178,7 +179,7 @@ async function start() {
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     if (error.status === 401) askForKey(session.key ? error.message : null);
-    else put(main, failure(error, start));
+    else put(main, failure(error, () => start()));
     return;
   } finally {
     asking = false;
@@ -191,7 +192,7 @@ async function start() {
     page.collections = (page.me.collections ?? []).map((name) => ({ name }));
     showCollections();
   }
-  await show();
+  await show({ keepFocus });
 }
 
 onUnauthorized((error) => {

@@ -163,7 +163,7 @@ export class EnrollItem {
         "div",
         { class: "queue-body" },
         h("p", { class: "edge file-name" }, this.file.name),
-        this.isOpen && this.faces.length ? field("Name", this.input) : this.label && h("h3", {}, this.label),
+        this.isOpen && this.faces.length ? field("Name", this.input) : this.label && h("h2", {}, this.label),
         this.details(),
         h("p", { class: `state ${tone}` }, sign ? icon(sign) : null, words),
         this.message && h("p", { class: "hint" }, this.message),

@@ -146,7 +146,7 @@ export async function identify(place, page) {
         h(
           "div",
           {},
-          h("h3", { id: `answer-name-${index}` }, face.is_match ? face.label : "Unknown"),
+          h("h2", { id: `answer-name-${index}` }, face.is_match ? face.label : "Unknown"),
           h("p", { class: `state ${face.is_match ? "good" : "plain"}` }, icon(face.is_match ? "check" : "question"), face.is_match ? "Recognised" : WHY[face.reason] ?? "Nobody enrolled is alike enough."),
           h("p", { class: "edge" }, `threshold ${told(face.threshold)} · ${plural(face.n_templates, "face")} searched`),
         ),

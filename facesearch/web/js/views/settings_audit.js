@@ -20,7 +20,7 @@ function row(one) {
     people.length ? people.slice(0, 5).join(", ") + (people.length > 5 ? "…" : "") : one.subject || "—",
     number(one.score === null ? "—" : score(one.score)),
     number(one.threshold === null ? "—" : score(one.threshold)),
-    one.outcome,
+    one.outcome.replaceAll("_", " "),
   ];
 }
 
@@ -41,7 +41,7 @@ export async function audit(place, page) {
     next = answer.next_cursor;
     put(
       rows,
-      found.length ? table("Audit log", columns, found.map(row)) : nothing("settings", "Nothing yet", "Every decision and change will be a row here."),
+      found.length ? table("Entries of the audit log", columns, found.map(row)) : nothing("settings", "Nothing yet", "Every decision and change will be a row here."),
       next && h("div", { class: "row" }, button("Show more", async () => {
         try {
           await load();

@@ -20,7 +20,7 @@ export async function points(place, page) {
     h("h2", {}, "Operating points"),
     h("p", { class: "hint" }, "A threshold is chosen by how often it may take two strangers for one person. These were measured for the network in use."),
     h("div", { class: "panel" }, rows.length
-      ? table("Measured thresholds", ["False matches", number("Threshold"), number("Comparisons behind it")], rows)
+      ? table("Measured thresholds", ["False matches", number("Threshold"), number("Comparisons")], rows)
       : nothing("settings", "Not calibrated", "Nobody has measured this network: facesearch models calibrate does it with your photographs.")),
     h("h2", {}, "Saved points"),
     saved.length
