@@ -18,6 +18,7 @@ from facesearch.api.parameters import CollectionPath
 from facesearch.api.routing import guarded_router
 from facesearch.api.schemas.people import Collection, CollectionPage, NewCollection
 from facesearch.core.access import Scope
+from facesearch.core.errors import LabelError
 from facesearch.core.identity import checked_label
 from facesearch.service.people import CollectionSummary
 from facesearch.service.shapes import collection_shape
@@ -47,10 +48,13 @@ async def create_collection(
     request: Request, caller: Annotated[Caller, Depends(require(Scope.ADMIN))], body: NewCollection
 ) -> Collection:
     """Make an empty collection."""
-    caller.check_collection(checked_label(body.name, what="collection name"))
+    name = checked_label(body.name, what="collection name")
+    caller.check_collection(name)
+    if "/" in name or name in (".", ".."):
+        raise LabelError(f"the collection name {name!r} cannot be part of an address: leave out '/'")
 
     def make(context: ServerContext) -> CollectionSummary:
-        made = context.faces.add_collection(body.name)
+        made = context.faces.add_collection(name)
         context.audit.append(change(caller, "collection.create", collection_id=made.collection_id))
         return context.faces.collection(made.name)
 
