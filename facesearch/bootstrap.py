@@ -169,7 +169,8 @@ class Parts(MeasuringParts):
         from facesearch.store.sql import SqlStore
 
         settings = self.settings
-        return SqlStore(settings.resolved_database_url, busy_timeout_s=settings.busy_timeout_s, create=True)
+        held = settings.template_format
+        return SqlStore(settings.resolved_database_url, busy_timeout_s=settings.busy_timeout_s, create=True, template_format=held)
 
     @cached_property
     def index_options(self) -> IndexOptions:
@@ -179,6 +180,7 @@ class Parts(MeasuringParts):
         return IndexOptions(
             kind=settings.index,
             exact_below=settings.exact_below,
+            template_format=settings.template_format,
             **{name: value for name, value in chosen.items() if value is not None},
         )
 

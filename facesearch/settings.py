@@ -14,6 +14,7 @@ import platformdirs
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from facesearch.core.compact import TemplateFormat
 from facesearch.core.decision import DEFAULT_IDENTIFY_FPIR, DEFAULT_VERIFY_FMR
 from facesearch.core.errors import SettingsError
 from facesearch.core.fusion import DEFAULT_FUSION, Fusion
@@ -111,6 +112,9 @@ class Settings(FileSettings):
     index: Literal["auto", "exact", "hnsw"] = Field("auto", description="Kind of vector index; auto chooses by gallery size.")
     exact_below: int | None = Field(
         None, ge=0, description="Templates below which auto searches exactly; None for 20,000 of 128 numbers, fewer of longer ones."
+    )
+    template_format: TemplateFormat = Field(
+        "f32", description="How galleries hold templates: f32, int8 (a quarter of the space) or binary (bits before bytes)."
     )
     hnsw_m: int | None = Field(None, ge=2, le=256, description="Links a node of the HNSW graph; None for the measured default.")
     hnsw_ef_construction: int | None = Field(None, ge=4, le=10_000, description="Breadth of the search while building.")

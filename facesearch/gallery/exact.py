@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from facesearch.core.compact import TemplateFormat
 from facesearch.core.decision import Neighbour
 from facesearch.core.template import Template, TemplateBatch
 from facesearch.gallery.locks import ReadWriteLock
@@ -37,19 +38,20 @@ class ExactIndex:
     Args:
         embedder_id: The embedder of every template.
         dim: Length of the vectors.
+        template_format: How they are held; held as bits it is a ``BinaryIndex``.
     """
 
     kind = "exact"
 
-    def __init__(self, embedder_id: str, dim: int) -> None:
-        self._table = TemplateTable(embedder_id, dim)
+    def __init__(self, embedder_id: str, dim: int, template_format: TemplateFormat = "f32") -> None:
+        self._table = TemplateTable(embedder_id, dim, template_format)
         self._revision = 0
         self._lock = ReadWriteLock()
 
     @classmethod
     def of_snapshot(cls, snapshot: Snapshot) -> ExactIndex:
         """Return the index that a snapshot of this kind holds."""
-        index = cls(snapshot.embedder_id, snapshot.dim)
+        index = cls(snapshot.embedder_id, snapshot.dim, snapshot.template_format)
         index._table = snapshot.table()
         index._revision = snapshot.revision
         return index
@@ -164,6 +166,25 @@ class ExactIndex:
         """
         with self._lock.reading:
             ids, owners, vectors = self._table.compacted().columns
-            snapshot = Snapshot(self.kind, self.embedder_id, self._revision, np.stack([ids, owners]), vectors)
+            held = self._table.template_format
+            snapshot = Snapshot(self.kind, self.embedder_id, self._revision, np.stack([ids, owners]), vectors, None, held)
         # Written without the lock, from copies: a change that waits for the disk would hold up every search behind it.
         write_snapshot(folder, snapshot)
+
+
+class BinaryIndex(ExactIndex):
+    """A ``GalleryIndex`` that compares a probe with the bits of every template, and scores the nearest by their bytes.
+
+    Approximate: a true neighbour whose bits are far may be missing, its place taken by the next. It needs no graph: a template of
+    128 numbers takes 160 bytes in memory, of which 16 are read by every search.
+
+    Args:
+        embedder_id: The embedder of every template.
+        dim: Length of the vectors.
+        template_format: ``"binary"``.
+    """
+
+    kind = "binary"
+
+    def __init__(self, embedder_id: str, dim: int, template_format: TemplateFormat = "binary") -> None:
+        super().__init__(embedder_id, dim, template_format)

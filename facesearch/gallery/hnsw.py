@@ -59,7 +59,7 @@ class HnswIndex:
 
     def __init__(self, embedder_id: str, dim: int, options: IndexOptions | None = None) -> None:
         self._options = options or IndexOptions()
-        self._table = TemplateTable(embedder_id, dim)
+        self._table = TemplateTable(embedder_id, dim, self._options.template_format)
         self._graph = Graph.empty(dim, 1, self._options)
         self._shortcut: Shortcut | None = None
         self._churn = 0
@@ -266,7 +266,8 @@ class HnswIndex:
         with self._changes, self._lock.reading:
             ids, owners, vectors = self._table.columns
             graph = GraphFile(self._graph.m, self._graph.ef_construction, self._graph.ef, self._churn)
-            snapshot = Snapshot(self.kind, self.embedder_id, self._revision, np.stack([ids, owners]), vectors, graph)
+            held = self._table.template_format
+            snapshot = Snapshot(self.kind, self.embedder_id, self._revision, np.stack([ids, owners]), vectors, graph, held)
             prepared: list[Shortcut | None] = []
 
             def write_graph(path: Path) -> None:
@@ -281,9 +282,8 @@ class HnswIndex:
         with self._lock.writing:
             self._graph.reserve(self._table.n_rows + len(part))  # first, so that lack of memory leaves table and graph in step
             fresh, changed = self._table.put(part)
-            vectors = self._table.columns[2]
-            self._graph.replace(changed, vectors[changed])
-            self._graph.add(fresh, vectors[fresh])
+            self._graph.replace(changed, self._table.vectors_of(changed))
+            self._graph.add(fresh, self._table.vectors_of(fresh))
             self._graph.widen(self._options.ef_for(len(self._table)))
             self._note(fresh, changed)
             self._churn += len(changed)
@@ -305,14 +305,14 @@ class HnswIndex:
         table = self._table.compacted()
         graph = Graph.empty(table.dim, len(table), self._options)
         rows = _shuffled(table.n_rows)
-        graph.add(rows, table.columns[2][rows])
+        graph.add(rows, table.vectors_of(rows))
         with self._lock.writing:
             graph.widen(self._options.ef_for(len(table)))
             self._table, self._graph, self._churn, self._unpurged = table, graph, 0, set()
             self._shortcut = None
 
     def _reset(self) -> None:
-        self._table = TemplateTable(self.embedder_id, self.dim)
+        self._table = TemplateTable(self.embedder_id, self.dim, self._options.template_format)
         self._graph = Graph.empty(self.dim, 1, self._options)
         self._shortcut = None
         self._churn, self._unpurged = 0, set()
@@ -323,9 +323,8 @@ class HnswIndex:
         if shortcut is None or not self._is_worth(4 * k + 8):
             return None
         n_threads = 1 if len(probes) == 1 else self._options.threads or os.cpu_count() or 1
-        vectors = self._table.columns[2]
         ef = self._options.ef_for(len(self._table))
-        near = shortcut.candidates(probes, vectors, k, ef=ef, n_threads=n_threads)
+        near = shortcut.candidates(probes, self._table.vectors_of, k, ef=ef, n_threads=n_threads)
         return [self._table.best(probe, rows, k) for probe, rows in zip(probes, near, strict=True)]
 
     def _is_worth(self, wanted: int) -> bool:

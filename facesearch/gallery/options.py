@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from facesearch.core.compact import TemplateFormat
 from facesearch.core.errors import SettingsError
 
 IndexKind = Literal["auto", "exact", "hnsw"]
@@ -42,6 +43,8 @@ class IndexOptions:
             the caller's thread only.
         compiled_from: Templates of a saved gallery from which the compiled search is used where it was installed (see ``beam``);
             hnswlib takes 0.3 ms there with the narrow beam that is enough.
+        template_format: How vectors are held: ``"f32"``, ``"int8"`` (a quarter of the space) or ``"binary"`` (bits choose the bytes
+            that are scored, in galleries of any size; no graph). See docs/compression.md.
 
     The defaults come from ``python -m benchmarks.index`` (100,000 templates of 25,000 made-up people, 128 numbers, k = 5, two
     shared cores). Share of mated probes whose first answer is the exact one, and median time: 0.992, 0.16 ms for 16/100/64 (m,
@@ -64,6 +67,7 @@ class IndexOptions:
     ef: int | None = None
     threads: int = 0
     compiled_from: int = 50_000
+    template_format: TemplateFormat = "f32"
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -73,6 +77,15 @@ class IndexOptions:
         """
         if self.kind not in get_args(IndexKind):
             raise SettingsError(f"index kind must be one of {', '.join(get_args(IndexKind))}, not {self.kind!r}", kind=self.kind)
+        if self.template_format not in get_args(TemplateFormat):
+            known = ", ".join(get_args(TemplateFormat))
+            raise SettingsError(f"template format must be one of {known}, not {self.template_format!r}", name="template_format")
+        if self.template_format == "binary" and self.kind != "auto":
+            raise SettingsError(
+                f"index {self.kind!r} goes with template format f32 or int8: of binary templates the bits are compared, leave "
+                "index at auto",
+                kind=self.kind,
+            )
         for name, low, high in (
             ("exact_below", 0, 2**31),
             ("m", 2, MAX_M),

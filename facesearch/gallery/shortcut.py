@@ -6,7 +6,7 @@ It names candidates and scores nothing: ``HnswIndex`` scores them exactly. It ta
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -109,12 +109,14 @@ class Shortcut:
             self._changed.update(rows.tolist())
             self._changed_rows = np.fromiter(sorted(self._changed), np.int64, len(self._changed))
 
-    def candidates(self, probes: Vectors, vectors: Vectors, k: int, *, ef: int, n_threads: int) -> Iterator[Rows]:
+    def candidates(
+        self, probes: Vectors, vectors_of: Callable[[Rows], Vectors], k: int, *, ef: int, n_threads: int
+    ) -> Iterator[Rows]:
         """Yield for each probe the rows, in no order, among which its ``k`` nearest people are.
 
         Args:
             probes: float32 ``(N, dim)``.
-            vectors: The table's vectors of now.
+            vectors_of: Returns the table's vectors of now, by row.
             k: People wanted.
             ef: Width of the beam.
             n_threads: Threads to use.
@@ -123,13 +125,13 @@ class Shortcut:
         near = self._beam.nearest_many(probes, NEAR_PER_PERSON * k + NEAR_SPARE, ef=ef, n_threads=n_threads)
         for probe, row in zip(probes, near, strict=True):
             rows = row[row >= 0]
-            rows = rows[np.argsort(vectors.take(rows, axis=0) @ probe)[::-1]]
+            rows = rows[np.argsort(vectors_of(rows) @ probe)[::-1]]
             found = self._groups.rows_beside(rows, n_people)
-            yield np.union1d(found, self._nearest_changed(probe, vectors, n_people)) if len(self._changed_rows) else found
+            yield np.union1d(found, self._nearest_changed(probe, vectors_of, n_people)) if len(self._changed_rows) else found
 
-    def _nearest_changed(self, probe: Vectors, vectors: Vectors, n: int) -> Rows:
+    def _nearest_changed(self, probe: Vectors, vectors_of: Callable[[Rows], Vectors], n: int) -> Rows:
         rows = self._changed_rows
         if len(rows) <= n:
             return rows
-        scores = vectors[rows] @ probe
+        scores = vectors_of(rows) @ probe
         return rows[np.argpartition(scores, len(scores) - n)[len(scores) - n :]]

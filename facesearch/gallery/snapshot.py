@@ -3,9 +3,11 @@
 It does not decide when to save, and it keeps no older snapshot: the database can always rebuild an index. A snapshot guards against
 damage (every byte is under a SHA-256), not against somebody who can write to the folder.
 
-Layout, version 1: ``manifest.json`` names ``rows-<token>.npy`` (int64 ``(2, n)``: template ids, −1 in freed rows; identity ids),
-``vectors-<token>.npy`` (float32 ``(n, dim)``, zeros in freed rows) and, for HNSW, ``graph-<token>.hnsw`` (hnswlib's own format,
-labels are rows). SHA-256 because hashlib reads 1.8 GB/s with it on the machine measured (BLAKE2b 1.2).
+Layout, versions 1 and 2: ``manifest.json`` names ``rows-<token>.npy`` (int64 ``(2, n)``: template ids, −1 in freed rows; identity
+ids), ``vectors-<token>.npy`` (float32 ``(n, dim)``, zeros in freed rows) and, for HNSW, ``graph-<token>.hnsw`` (hnswlib's own
+format, labels are rows). Version 2 says in ``template_format`` that the vectors are bytes (int8, see ``core.compact``); those of
+float32 are written as version 1, which earlier releases read. SHA-256 because hashlib reads 1.8 GB/s with it on the machine
+measured (BLAKE2b 1.2).
 """
 
 from __future__ import annotations
@@ -24,14 +26,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from facesearch.core.arrays import Vectors
+from facesearch.core.compact import TemplateFormat
 from facesearch.core.errors import FileWriteError, GalleryFormatError, TemplateFormatError
 from facesearch.gallery.table import FREE, Rows, TemplateTable
 
 FORMAT = "facesearch-gallery"
-VERSION = 1
-"""Version of the layout; a file of a later one is refused, never guessed at."""
+VERSION = 2
+"""Newest version of the layout; a file of a later one is refused, never guessed at."""
 
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 65_536
@@ -68,20 +71,22 @@ class Snapshot:
     """An index as it is stored.
 
     Attributes:
-        kind: ``"exact"`` or ``"hnsw"``.
+        kind: ``"exact"``, ``"hnsw"`` or ``"binary"``.
         embedder_id: The embedder of every template.
         revision: The collection's revision it reflects.
         rows: int64 ``(2, n)``: template ids (``FREE`` in freed rows) and identity ids.
-        vectors: float32 ``(n, dim)``.
+        vectors: ``(n, dim)``: float32, or int8 for the other formats.
         graph: For ``"hnsw"``.
+        template_format: How the vectors are held.
     """
 
     kind: str
     embedder_id: str
     revision: int
     rows: Rows
-    vectors: Vectors
+    vectors: NDArray[Any]
     graph: GraphFile | None = None
+    template_format: TemplateFormat = "f32"
 
     @property
     def dim(self) -> int:
@@ -96,7 +101,7 @@ class Snapshot:
         """
         ids, owners = np.ascontiguousarray(self.rows[0]), np.ascontiguousarray(self.rows[1])
         try:
-            return TemplateTable.of_columns(self.embedder_id, ids, owners, self.vectors)
+            return TemplateTable.of_columns(self.embedder_id, ids, owners, self.vectors, self.template_format)
         except TemplateFormatError as exc:
             raise GalleryFormatError(f"the snapshot is damaged: {exc}") from exc
 
@@ -173,7 +178,9 @@ def _read(folder: Path) -> Snapshot:
         paths = dict(zip(parts, pool.map(lambda part: _verified(folder, part, manifest["files"][part]), parts), strict=True))
     rows, vectors = np.load(paths["rows"], allow_pickle=False), np.load(paths["vectors"], allow_pickle=False)
     n_rows, dim = manifest["n_rows"], manifest["dim"]
-    for name, column, dtype, shape in (("rows", rows, np.int64, (2, n_rows)), ("vectors", vectors, np.float32, (n_rows, dim))):
+    held: TemplateFormat = manifest.get("template_format", "f32")
+    number = np.float32 if held == "f32" else np.int8
+    for name, column, dtype, shape in (("rows", rows, np.int64, (2, n_rows)), ("vectors", vectors, number, (n_rows, dim))):
         if not isinstance(column, np.ndarray) or column.dtype != dtype or column.shape != shape or not column.flags.c_contiguous:
             raise GalleryFormatError(f"{paths[name].name} is not {np.dtype(dtype)} of shape {shape}, as the manifest says")
     count = int(np.count_nonzero(rows[0] != FREE))
@@ -184,7 +191,7 @@ def _read(folder: Path) -> Snapshot:
         described = manifest["graph"]
         m, ef_construction, ef, churn = (_whole(described, name) for name in ("m", "ef_construction", "ef", "churn"))
         graph = GraphFile(m, ef_construction, ef, churn, path=paths["graph"])
-    return Snapshot(manifest["kind"], manifest["embedder_id"], manifest["revision"], rows, vectors, graph)
+    return Snapshot(manifest["kind"], manifest["embedder_id"], manifest["revision"], rows, vectors, graph, held)
 
 
 def _checked_manifest(raw: bytes) -> dict[str, Any]:
@@ -195,15 +202,19 @@ def _checked_manifest(raw: bytes) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise GalleryFormatError(f"{MANIFEST} is not of a gallery snapshot")
     version = _whole(manifest, "version")
-    if version != VERSION:
+    if version not in (1, VERSION):
         raise GalleryFormatError(
-            f"the snapshot has format version {version}, this release reads version {VERSION}: use a release that fits, or delete "
-            "the snapshot's folder to have it rebuilt from the database",
+            f"the snapshot has format version {version}, this release reads versions 1 and {VERSION}: use a release that fits, or "
+            "delete the snapshot's folder to have it rebuilt from the database",
             version=version,
         )
     if raw != _manifest_bytes({key: value for key, value in manifest.items() if key != "sha256"}):
         raise GalleryFormatError(f"{MANIFEST} is damaged: its checksum does not fit")
-    if set(manifest) != _KEYS or manifest["kind"] not in ("exact", "hnsw") or not isinstance(manifest["embedder_id"], str):
+    keys = _KEYS if version == 1 else _KEYS | {"template_format"}
+    kinds = {"f32": ("exact", "hnsw"), "int8": ("exact", "hnsw"), "binary": ("binary",)}.get(
+        manifest.get("template_format", "f32"), ()
+    )
+    if set(manifest) != keys or manifest["kind"] not in kinds or not isinstance(manifest["embedder_id"], str):
         raise GalleryFormatError(f"{MANIFEST} lacks a field or has one too many")
     for name in ("dim", "revision", "count", "n_rows"):
         _whole(manifest, name)
@@ -236,9 +247,10 @@ def _verified(folder: Path, part: str, described: object) -> Path:
 
 def _manifest_of(snapshot: Snapshot, files: Mapping[str, object]) -> dict[str, Any]:
     graph = snapshot.graph
+    held = snapshot.template_format
     return {
         "format": FORMAT,
-        "version": VERSION,
+        **({"version": 1} if held == "f32" else {"version": VERSION, "template_format": held}),
         "kind": snapshot.kind,
         "embedder_id": snapshot.embedder_id,
         "dim": snapshot.dim,

@@ -2,26 +2,25 @@
 
 A row is the place of a template; it is also the label that an HNSW graph knows the template by. The table takes no lock: its
 index does. Vectors are held here even where hnswlib holds its own copy (512 bytes a template of 128 numbers): exact scores, the
-scan when the graph fails and rebuilding all need them, and none of them should go through hnswlib.
+scan when the graph fails and rebuilding all need them, and none of them should go through hnswlib. See ``columns`` for how they can
+be held in less space; scores are then of what is held.
 """
 
 from __future__ import annotations
 
 import math
-import mmap
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.core.arrays import UNIT_NORM_TOLERANCE, Vectors
+from facesearch.core.compact import TemplateFormat
 from facesearch.core.decision import Neighbour
 from facesearch.core.errors import IncompatibleTemplatesError, TemplateFormatError
 from facesearch.core.template import Template, TemplateBatch, require_same_embedder
-from facesearch.gallery.huge_pages import LEAST_BYTES
-
-Rows = NDArray[np.int64]
+from facesearch.gallery.columns import Rows, VectorColumn, column_of, empty_column, n_candidates
 
 FREE = -1
 """Template id of a row that holds no template."""
@@ -35,9 +34,6 @@ LOOK_AHEAD = 6
 SCORES_AT_ONCE = 500_000
 """Scores computed in one matrix product by ``nearest_many``: 2 MB of float32, near enough while the best are picked."""
 
-MAPPED_FROM_BYTES = 2**18
-"""Columns of this size and more get memory of their own from the system, see ``_zeros``."""
-
 
 class TemplateTable:
     """Template ids, identities and vectors by row; freed rows are zeroed at once and used again.
@@ -45,14 +41,16 @@ class TemplateTable:
     Args:
         embedder_id: The embedder of every template.
         dim: Length of the vectors.
+        template_format: How they are held.
     """
 
-    def __init__(self, embedder_id: str, dim: int) -> None:
+    def __init__(self, embedder_id: str, dim: int, template_format: TemplateFormat = "f32") -> None:
         self.embedder_id = embedder_id
         self.dim = dim
+        self.template_format: TemplateFormat = template_format
         self._ids = np.full(0, FREE, dtype=np.int64)
         self._owners = np.full(0, FREE, dtype=np.int64)
-        self._vectors: Vectors = np.zeros((0, dim), dtype=np.float32)
+        self._vectors: VectorColumn = empty_column(dim, template_format)
         self._n_rows = 0
         self._known_rows: dict[int, int] | None = {}
         self._free: list[int] = []
@@ -62,16 +60,26 @@ class TemplateTable:
         self._slack = np.float32(dim * 2.0**-22)
 
     @classmethod
-    def of_columns(cls, embedder_id: str, ids: Rows, owners: Rows, vectors: Vectors) -> TemplateTable:
+    def of_columns(
+        cls, embedder_id: str, ids: Rows, owners: Rows, vectors: NDArray[Any], template_format: TemplateFormat = "f32"
+    ) -> TemplateTable:
         """Return a table made of writable columns, taken over without a copy; ``ids`` is ``FREE`` where a row holds nothing.
+
+        Args:
+            embedder_id: The embedder of every template.
+            ids: Template ids.
+            owners: Identity ids.
+            vectors: As ``columns`` gives them: float32, or int8 for the other formats.
+            template_format: How the vectors are held.
 
         Raises:
             TemplateFormatError: The columns differ in length or an id occurs twice.
         """
-        table = cls(embedder_id, int(vectors.shape[1]))
+        table = cls(embedder_id, int(vectors.shape[1]), template_format)
         if ids.shape != owners.shape or ids.shape != vectors.shape[:1]:
             raise TemplateFormatError(f"columns disagree: {ids.shape} ids, {owners.shape} owners, {vectors.shape} vectors")
-        table._ids, table._owners, table._vectors, table._n_rows = ids, owners, vectors, len(ids)
+        table._ids, table._owners, table._n_rows = ids, owners, len(ids)
+        table._vectors = column_of(vectors, template_format)
         table._known_rows, table._free = None, np.flatnonzero(ids == FREE).tolist()
         ordered = np.sort(ids)
         n_repeated = int(np.count_nonzero((ordered[1:] == ordered[:-1]) & (ordered[1:] != FREE)))
@@ -100,9 +108,13 @@ class TemplateTable:
         return self._n_rows
 
     @property
-    def columns(self) -> tuple[Rows, Rows, Vectors]:
-        """Template ids, identities and vectors of all rows in use; views."""
-        return self._ids[: self._n_rows], self._owners[: self._n_rows], self._vectors[: self._n_rows]
+    def columns(self) -> tuple[Rows, Rows, NDArray[Any]]:
+        """Template ids, identities and vectors as they are held (float32 or int8) of all rows in use; views."""
+        return self._ids[: self._n_rows], self._owners[: self._n_rows], self._vectors.stored(self._n_rows)
+
+    def vectors_of(self, rows: Rows) -> Vectors:
+        """Return the vectors of some rows, as they are scored: float32, zeros where a row holds nothing."""
+        return self._vectors.take(rows)
 
     @property
     def free_rows(self) -> tuple[int, ...]:
@@ -152,8 +164,9 @@ class TemplateTable:
         self._reserve(self._n_rows + len(fresh))
         place[~is_known] = np.concatenate([np.asarray(reused, dtype=np.int64), fresh])
         is_same = np.zeros(len(batch), dtype=bool)
-        is_same[is_known] = (self._vectors[place[is_known]] == batch.vectors[is_known]).all(axis=1)
-        self._ids[place], self._owners[place], self._vectors[place] = batch.template_ids, batch.identity_ids, batch.vectors
+        is_same[is_known] = self._vectors.holds(place[is_known], batch.vectors[is_known])
+        self._ids[place], self._owners[place] = batch.template_ids, batch.identity_ids
+        self._vectors.put(place, batch.vectors)
         self._row_of.update(zip(batch.template_ids.tolist(), place.tolist(), strict=True))
         is_fresh = place >= self._n_rows
         self._n_rows += len(fresh)
@@ -164,7 +177,8 @@ class TemplateTable:
         """Forget templates and overwrite their vectors with zeros; return the rows freed. Unknown ids are ignored."""
         rows = [row for row in (self._row_of.pop(int(key), None) for key in template_ids) if row is not None]
         freed = np.asarray(rows, dtype=np.int64)
-        self._ids[freed], self._owners[freed], self._vectors[freed] = FREE, FREE, 0.0
+        self._ids[freed], self._owners[freed] = FREE, FREE
+        self._vectors.clear(freed)
         self._free.extend(rows)
         self._by_owner = None
         return freed
@@ -179,7 +193,7 @@ class TemplateTable:
         """Return a copy without freed rows, in the same order."""
         ids, owners, vectors = self.columns
         kept = np.flatnonzero(ids != FREE)
-        return TemplateTable.of_columns(self.embedder_id, ids[kept], owners[kept], vectors[kept])
+        return TemplateTable.of_columns(self.embedder_id, ids[kept], owners[kept], vectors[kept], self.template_format)
 
     def _sorted_owners(self) -> tuple[Rows, Rows]:
         """Return all rows in use by identity, and the identity of each; made anew after a change."""
@@ -213,7 +227,7 @@ class TemplateTable:
     def batch_of(self, identity_ids: Collection[int]) -> TemplateBatch:
         """Return the templates of identities, in the order of their rows; unknown identities have none."""
         rows = self.rows_of(identity_ids)
-        return TemplateBatch(self._ids[rows], self._owners[rows], self._vectors[rows], self.embedder_id)
+        return TemplateBatch(self._ids[rows], self._owners[rows], self._vectors.take(rows), self.embedder_id)
 
     def rows_within(self, rows: Rows, identity_ids: frozenset[int]) -> Rows:
         """Return those of some rows that belong to the identities, in their order."""
@@ -258,7 +272,7 @@ class TemplateTable:
 
     def _ranked(self, probe: Vectors, rows: Rows, owners: list[int], k: int) -> tuple[Neighbour, ...]:
         """Return ``best`` of some rows whose identities are known."""
-        vectors = self._vectors.take(rows, axis=0).astype(np.float64)
+        vectors = self._vectors.take(rows).astype(np.float64)
         scores = np.einsum("ij,j->i", vectors, probe.astype(np.float64))
         found: dict[int, Neighbour] = {}
         for negated, template_id, owner in sorted(zip((-scores).tolist(), self._ids.take(rows).tolist(), owners, strict=True)):
@@ -270,20 +284,22 @@ class TemplateTable:
         return tuple(found.values())
 
     def nearest(self, probe: Vectors, k: int, rows: Rows | None = None) -> tuple[Neighbour, ...]:
-        """Return the best ``k`` identities by exact search of all rows, or of some."""
+        """Return the best ``k`` identities of all rows, or of some, by exact search; of all rows held as bits by choosing first."""
         return self.nearest_many([probe], k, rows)[0]
 
     def nearest_many(self, probes: Sequence[Vectors], k: int, rows: Rows | None = None) -> list[tuple[Neighbour, ...]]:
         """Return ``nearest`` of each probe, by matrix products of bounded size."""
-        vectors = self._vectors[: self._n_rows] if rows is None else self._vectors[rows]
+        n_scored = self._n_rows if rows is None else len(rows)
         is_free = self._ids[: self._n_rows] == FREE if rows is None and self._free else None
-        if not len(vectors):
+        if not n_scored:
             return [() for _ in probes]
-        step = max(1, SCORES_AT_ONCE // len(vectors))
+        if rows is None and self.template_format == "binary":
+            return [self._nearest_of_bits(probe, k) for probe in probes]
+        step = max(1, SCORES_AT_ONCE // n_scored)
         found = []
         for start in range(0, len(probes), step):
             block = probes[start : start + step]
-            scores = np.stack(block) @ vectors.T if len(block) > 1 else (vectors @ block[0])[None]
+            scores = self._vectors.scores(np.stack(block), rows, self._n_rows)
             if is_free is not None:
                 scores[:, is_free] = -np.inf
             for probe, line in zip(block, scores, strict=True):
@@ -291,10 +307,22 @@ class TemplateTable:
                 found.append(self.best(probe, picked if rows is None else rows[picked], k))
         return found
 
+    def _nearest_of_bits(self, probe: Vectors, k: int) -> tuple[Neighbour, ...]:
+        """Return the best ``k`` identities among the rows whose bits are nearest, of more rows where these are too few people."""
+        wanted = n_candidates(self._n_rows, k)
+        while (rows := self._vectors.candidates(probe, self._n_rows, wanted)) is not None:
+            scores = self._vectors.scores(probe[None], rows, self._n_rows)[0]
+            scores[self._ids[rows] == FREE] = -np.inf
+            found = self.best(probe, rows[self._contenders(scores, k, rows)], k)
+            if len(found) == k:
+                return found
+            wanted *= 4
+        return self.nearest(probe, k, np.flatnonzero(self._ids[: self._n_rows] != FREE))
+
     def scores_of(self, probe: Vectors, template_ids: Iterable[int]) -> dict[int, float]:
         """Return exact scores by template id; unknown ids are left out."""
         known = [key for key in (int(key) for key in template_ids) if key in self._row_of]
-        vectors = self._vectors[[self._row_of[key] for key in known]].astype(np.float64) if known else np.zeros((0, self.dim))
+        vectors = self._vectors.take(np.fromiter((self._row_of[key] for key in known), np.int64, len(known))).astype(np.float64)
         scores = np.clip(np.einsum("ij,j->i", vectors, probe.astype(np.float64)), -1.0, 1.0)
         return dict(zip(known, scores.tolist(), strict=True))
 
@@ -321,25 +349,9 @@ class TemplateTable:
             return
         new = max(n_rows, int(capacity * GROWTH), 64) if capacity else max(n_rows, 64)
         ids, owners = np.full(new, FREE, dtype=np.int64), np.full(new, FREE, dtype=np.int64)
-        vectors = _zeros((new, self.dim))
-        ids[:capacity], owners[:capacity], vectors[:capacity] = self._ids, self._owners, self._vectors
-        self._ids, self._owners, self._vectors = ids, owners, vectors
-
-
-def _zeros(shape: tuple[int, int]) -> Vectors:
-    """Return float32 zeros, large ones in pages straight from the system.
-
-    A column that grows beside photographs being decoded would otherwise leave its former, smaller self as a hole in the C library's
-    heap each time. These pages go back at once, and those that nothing was written to take no memory.
-    """
-    n_bytes = 4 * shape[0] * shape[1]
-    if n_bytes < MAPPED_FROM_BYTES:
-        return np.zeros(shape, dtype=np.float32)
-    pages = mmap.mmap(-1, n_bytes)
-    if n_bytes >= LEAST_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
-        with suppress(OSError):  # advice only: some systems know none
-            pages.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(pages, dtype=np.float32).reshape(shape)
+        ids[:capacity], owners[:capacity] = self._ids, self._owners
+        self._ids, self._owners = ids, owners
+        self._vectors.resize(new)
 
 
 def _capped_count(sorted_owners: Rows, most_each: int) -> int:

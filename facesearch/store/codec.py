@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.core.arrays import UNIT_NORM_TOLERANCE, Vectors, checked_vector
+from facesearch.core.compact import LARGEST, TemplateFormat, checked_codes, quantised, restored
 from facesearch.core.errors import InputError, TemplateFormatError
 from facesearch.core.face import Box, checked_box
 
@@ -20,13 +21,43 @@ STORED_FLOAT = np.dtype("<f4")
 """Vectors are stored as little-endian float32 whatever the machine, so that a database can be carried to another."""
 
 
-def encode_vector(vector: NDArray[np.floating]) -> bytes:
-    """Return a vector's bytes: float32, little-endian, ``4 · dim`` of them.
+BYTES_TAG = 0xB0
+"""First byte of a vector stored as bytes, plus the number of zero bytes behind its numbers (0 … 3).
+
+There are as many of these as make the whole one more than a multiple of four long: no vector of float32 has that length.
+"""
+
+
+def encode_vector(vector: NDArray[np.floating], template_format: TemplateFormat = "f32") -> bytes:
+    """Return a vector's bytes: float32, little-endian, ``4 · dim`` of them; or a tag, a byte a number and up to three zeros.
+
+    Args:
+        vector: Finite, of unit norm.
+        template_format: How it is kept; bits are made of bytes and not kept.
 
     Raises:
         TemplateFormatError: Not a finite vector of unit norm.
     """
-    return checked_vector(vector).astype(STORED_FLOAT, copy=False).tobytes()
+    checked = checked_vector(vector)
+    if template_format == "f32":
+        return checked.astype(STORED_FLOAT, copy=False).tobytes()
+    n_behind = -len(checked) % STORED_FLOAT.itemsize
+    return bytes([BYTES_TAG + n_behind]) + quantised(checked[None])[0].tobytes() + bytes(n_behind)
+
+
+def _of_bytes(data: bytes, what: str) -> Vectors | None:
+    """Return the vector that was stored as bytes; None for one of float32.
+
+    Raises:
+        TemplateFormatError: The tag, the zeros or the largest byte are not those of a vector.
+    """
+    if len(data) % STORED_FLOAT.itemsize != 1:
+        return None
+    n_behind = data[0] - BYTES_TAG
+    end = len(data) - n_behind
+    if not 0 <= n_behind < STORED_FLOAT.itemsize or end < 2 or any(data[end:]):
+        raise TemplateFormatError(f"{what} begins with the byte {data[0]:#x} and is no vector: the database is damaged")
+    return restored(checked_codes(np.frombuffer(data[1:end], dtype=np.int8)[None], what=f"{what}, row"))[0]
 
 
 def decode_vector(data: bytes, *, what: str = "stored template", dim: int | None = None) -> Vectors:
@@ -40,6 +71,10 @@ def decode_vector(data: bytes, *, what: str = "stored template", dim: int | None
     Raises:
         TemplateFormatError: The number of bytes is wrong, or the values are not finite or not of unit norm.
     """
+    held = _of_bytes(data, what)
+    if held is not None:
+        _check_length(STORED_FLOAT.itemsize * len(held), dim, what)
+        return checked_vector(held)
     _check_length(len(data), dim, what)
     return checked_vector(np.frombuffer(data, dtype=STORED_FLOAT).astype(np.float32))
 
@@ -57,6 +92,8 @@ def decode_vectors(rows: Sequence[bytes], template_ids: Sequence[int], *, dim: i
     """
     if not rows:
         return np.zeros((0, dim or 0), dtype=np.float32)
+    if any(len(row) % STORED_FLOAT.itemsize == 1 for row in rows):
+        return _decoded_bytes(rows, template_ids, dim)
     size = len(rows[0]) if dim is None else dim * STORED_FLOAT.itemsize
     _check_length(size, None, f"stored template {template_ids[0]}")
     for row, template_id in zip(rows, template_ids, strict=True):
@@ -72,6 +109,25 @@ def decode_vectors(rows: Sequence[bytes], template_ids: Sequence[int], *, dim: i
             f"stored template {template_ids[first]} has norm {norms[first]:.6g}, a template has unit norm: the database is damaged",
             template_id=template_ids[first],
         )
+    return vectors
+
+
+def _decoded_bytes(rows: Sequence[bytes], template_ids: Sequence[int], dim: int | None) -> Vectors:
+    """Return vectors of which some or all are stored as bytes: a gallery may hold both."""
+    first = rows[0]
+    size = (len(first) - 1 - (first[0] - BYTES_TAG) if len(first) % 4 == 1 else len(first) // 4) if dim is None else dim
+    n_behind = -size % STORED_FLOAT.itemsize
+    is_usual = [len(row) == 1 + size + n_behind and row[0] == BYTES_TAG + n_behind and not any(row[1 + size :]) for row in rows]
+    vectors: Vectors = np.empty((len(rows), max(size, 0)), dtype=np.float32)
+    usual = np.flatnonzero(is_usual)
+    if usual.size:
+        codes = np.frombuffer(b"".join(rows[place][1 : 1 + size] for place in usual.tolist()), dtype=np.int8).reshape(-1, size)
+        largest = np.abs(codes.astype(np.int16)).max(axis=1)
+        for place in usual[largest != LARGEST].tolist():
+            decode_vector(rows[place], what=f"stored template {template_ids[place]}", dim=size)
+        vectors[usual] = restored(codes)
+    for place in (place for place, is_one in enumerate(is_usual) if not is_one):
+        vectors[place] = decode_vector(rows[place], what=f"stored template {template_ids[place]}", dim=size)
     return vectors
 
 

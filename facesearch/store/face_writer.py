@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import exists, insert, select, update
 
+from facesearch.core.compact import TemplateFormat
 from facesearch.core.errors import InputError, UnknownIdentityError
 from facesearch.core.identity import ChangeKind, EnrolledTemplate, Identity, Keep, KeptPicture, NewFace, Provenance
 from facesearch.store import codec
@@ -44,7 +45,8 @@ class FaceWriter(SqlReader):
         if not faces:
             return ()
         collection_id = self._shared_home(faces)
-        rows = [_FaceRows(identity_id, face) for identity_id, face in faces]
+        held = self._session.template_format
+        rows = [_FaceRows(identity_id, face, held) for identity_id, face in faces]
         face_ids = self._face_ids(collection_id, rows)
         template_ids = self._session.insert_many(
             TemplateRow,
@@ -154,7 +156,7 @@ class FaceWriter(SqlReader):
 class _FaceRows:
     """What the tables hold of one face, checked before anything of it is written."""
 
-    def __init__(self, identity_id: int, face: NewFace) -> None:
+    def __init__(self, identity_id: int, face: NewFace, template_format: TemplateFormat) -> None:
         provenance = face.provenance
         detection = provenance.detection
         self.identity_id = identity_id
@@ -169,7 +171,7 @@ class _FaceRows:
         self._moment = codec.encode_moment(provenance.enrolled_at)
         self.template: dict[str, object] = {
             "embedder_id": face.template.embedder_id,
-            "vector": codec.encode_vector(face.template.vector),
+            "vector": codec.encode_vector(face.template.vector, template_format),
             "enrolled_at": self._moment,
         }
         self._stored = face

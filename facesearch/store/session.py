@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Executable, Row, insert, inspect
 
+from facesearch.core.compact import TemplateFormat
 from facesearch.core.errors import FaceSearchError, StoreError
 from facesearch.store.faults import database_errors
 from facesearch.store.tables import Base
@@ -32,9 +33,11 @@ class Session:
     Args:
         connection: Inside a transaction.
         where: What the database is called in messages.
+        template_format: How the vectors of new templates are kept.
     """
 
-    def __init__(self, connection: Connection, where: str) -> None:
+    def __init__(self, connection: Connection, where: str, template_format: TemplateFormat = "f32") -> None:
+        self.template_format: TemplateFormat = template_format
         self._connection = connection
         self._where = where
         self._failure: Exception | None = None

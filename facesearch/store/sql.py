@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
+from facesearch.core.compact import TemplateFormat
 from facesearch.core.errors import FaceSearchError, StoreError
 from facesearch.store.engine import (
     DEFAULT_BUSY_TIMEOUT_S,
@@ -44,12 +45,22 @@ class SqlStore:
         url: ``sqlite:///path/to/file.db`` or ``postgresql://user@host/name``.
         busy_timeout_s: How long a transaction waits for others, in seconds.
         create: Make the tables of an absent or empty database on first use; False to leave that to ``facesearch db upgrade``.
+        template_format: How the vectors of new templates are kept; those that are there are read in every format. Videos' tracks
+            and feedback keep float32.
 
     Raises:
         SettingsError: The URL is not one of a supported database. Nothing connects before the first transaction.
     """
 
-    def __init__(self, url: str, *, busy_timeout_s: float = DEFAULT_BUSY_TIMEOUT_S, create: bool = True) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        busy_timeout_s: float = DEFAULT_BUSY_TIMEOUT_S,
+        create: bool = True,
+        template_format: TemplateFormat = "f32",
+    ) -> None:
+        self._template_format: TemplateFormat = template_format
         self._parsed = parsed_url(url)
         self._url = url
         self._where = location_of(self._parsed)
@@ -90,7 +101,7 @@ class SqlStore:
             SchemaVersionError: Its schema is not this release's.
         """
         with self._transaction(is_writing=True) as connection:
-            session = Session(connection, self._where)
+            session = Session(connection, self._where, self._template_format)
             yield SqlWriter(session)
             session.require_sound()
 

@@ -187,8 +187,8 @@ def test_a_folder_that_cannot_be_opened_is_no_readable_snapshot(tmp_path: Path) 
 
 
 def test_a_later_format_version_is_named(copy: Path) -> None:
-    manifest_with(copy, version=2)
-    with pytest.raises(GalleryFormatError, match="format version 2, this release reads version 1"):
+    manifest_with(copy, version=3)
+    with pytest.raises(GalleryFormatError, match="format version 3, this release reads versions 1 and 2"):
         factory().load(copy)
 
 
