@@ -78,8 +78,8 @@ class EveryRequest:
                 headers[REQUEST_ID] = request_id
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
-                if is_api:  # answers are about people: no cache on the way keeps them
-                    headers.setdefault("Cache-Control", "no-store")
+                # Answers are about people: no cache keeps them. The page is kept, and asked after each time: an upgrade changes it.
+                headers.setdefault("Cache-Control", "no-store" if is_api else "no-cache")
             await send(message)
 
         try:

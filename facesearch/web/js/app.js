@@ -18,6 +18,7 @@ const TITLES = { people: "People", enroll: "Enroll", verify: "Verify", identify:
 const THEMES = { system: ["system", "Theme: as the system"], light: ["sun", "Theme: light"], dark: ["moon", "Theme: dark"] };
 
 const main = document.getElementById("main");
+const nav = document.querySelector(".nav");
 const switcher = document.getElementById("collection");
 
 /** What every view is handed. */
@@ -126,6 +127,8 @@ function askForKey(reason = null) {
   leave?.();
   leave = null;
   page.me = null;
+  nav.hidden = true;
+  switcher.closest("label").hidden = true;
   document.title = "Key · facesearch";
   const input = h("input", { type: "password", autocomplete: "off", spellcheck: "false", required: true, name: "key", "aria-describedby": "key-hint" });
   const trouble = h("div", {}, reason && notice("bad", reason));
@@ -184,6 +187,7 @@ async function start({ keepFocus = true } = {}) {
   } finally {
     asking = false;
   }
+  nav.hidden = false;
   try {
     await page.reloadCollections();
   } catch (error) {

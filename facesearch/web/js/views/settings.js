@@ -2,7 +2,8 @@
  * Settings: collections, keys, operating points, the network and its licence, the audit log, and this tab.
  */
 
-import { h, put, waiting } from "../dom.js";
+import { Problem } from "../api.js";
+import { failure, h, put, waiting } from "../dom.js";
 import { audit } from "./settings_audit.js";
 import { collections } from "./settings_collections.js";
 import { keys } from "./settings_keys.js";
@@ -35,6 +36,11 @@ export async function settings(place, page, [wanted = "collections"]) {
     ),
   );
   const fill = h("div", { class: "stack" });
-  await PARTS[name][1](fill, page);
-  put(body, fill);
+  try {
+    await PARTS[name][1](fill, page);
+    put(body, fill);
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    put(body, h("h2", {}, PARTS[name][0]), failure(error, () => settings(place, page, [name])));
+  }
 }
