@@ -159,6 +159,9 @@ class ApiError(Exception):
 class ConnectionFailedError(ApiError):
     """The service could not be reached, or broke off."""
 
+class MissingPhotographsError(ApiError):
+    """A job waits for photographs that the caller did not give; nothing was asked of the service for it."""
+
 class UnexpectedAnswerError(ApiError):
     """What answered is not this service, or a release of it that this client does not understand."""
 '''

@@ -352,7 +352,7 @@ class AsyncClient(AsyncSender):
         Args:
             collection: The collection's name.
             photo: The photograph's file.
-            k: Candidates shown a face, whether or not they reach the threshold.
+            k: Candidates shown a face, matches or not.
             roi: The box `x1,y1,x2,y2` in pixels.
             fpir: ``fpir`` of the request.
             fmr: ``fmr`` of the request.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facesearch.client.client import Client
+from facesearch.client.errors import MissingPhotographsError
 from facesearch.client.models import Job, JobOptions, NewJobItem
 from facesearch.client.photographs import Photograph, upload_of
 
@@ -96,7 +97,7 @@ def go_on(
 
     Raises:
         ApiError: The service refused, or could not be reached for long.
-        LookupError: The job misses photographs that are not among these.
+        MissingPhotographsError: The job misses photographs, and none of these.
     """
     if client.get_job(job_id).state in ("cancelled", "failed"):
         client.resume_job(job_id)
@@ -119,7 +120,7 @@ def _finished(
         missing = list(dict.fromkeys(one.digest for one in client.iter_missing_photos(job_id, limit=500)))
         known = [by_digest[digest] for digest in missing if digest in by_digest]
         if missing and not known:
-            raise LookupError(f"job {job_id} misses {len(missing)} photographs that were not given")
+            raise MissingPhotographsError(f"job {job_id} misses {len(missing)} photographs that were not given")
         has_room = all(client.send_job_photos(job_id, batch).n_free_bytes for batch in _batches(known))
         if not known or not has_room:
             time.sleep(poll_s)

@@ -349,7 +349,7 @@ class Client(SyncSender):
         Args:
             collection: The collection's name.
             photo: The photograph's file.
-            k: Candidates shown a face, whether or not they reach the threshold.
+            k: Candidates shown a face, matches or not.
             roi: The box `x1,y1,x2,y2` in pixels.
             fpir: ``fpir`` of the request.
             fmr: ``fmr`` of the request.

@@ -41,6 +41,10 @@ class ConnectionFailedError(ApiError):
     """The service could not be reached, or broke off."""
 
 
+class MissingPhotographsError(ApiError):
+    """A job waits for photographs that the caller did not give; nothing was asked of the service for it."""
+
+
 class UnexpectedAnswerError(ApiError):
     """What answered is not this service, or a release of it that this client does not understand."""
 

@@ -136,7 +136,7 @@ def test_a_job_is_gone_on_with_after_it_was_cancelled(service: LiveService, clie
         enroll_many(client, collection, [Labelled(one, f"P{n}") for n, one in enumerate(photographs)], on_progress=cancel)
     (job,) = [one for one in client.iter_jobs() if one.collection == collection]
     assert job.state == "cancelled"
-    with pytest.raises(LookupError, match="misses 4 photographs"):
+    with pytest.raises(client_errors.MissingPhotographsError, match="misses 4 photographs"):
         go_on(client, job.job_id, [b"another"])
     assert go_on(client, job.job_id, photographs, poll_s=0.05).n_done == 4
 
