@@ -7,8 +7,8 @@ Usage::
 Two kinds of noise, a tenth of the labels each. *Shuffled*: photographs exchange their labels, so whoever is under a wrong label has
 a label of their own among the people. *Strangers*: photographs are replaced by those of people with one photograph, who belong to
 nobody here. Found is a crop that is moved or dropped; right is one that was planted. LFW's own wrong labels, which are found as
-well, count as errors. ``--choose`` tries rules on shuffled labels of the people of peopleDevTrain.txt (View 1), takes the best by
-F1, and reports it on the people of peopleDevTest.txt, whom it has not seen; without it the shipped rule runs on both and on all.
+well, count as errors. ``--choose`` tries rules on both kinds among the people of peopleDevTrain.txt (View 1), takes the best by F1,
+and reports it on the people of peopleDevTest.txt, whom it has not seen, and on all; without it the shipped rule runs on those.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from facesearch.training.cleaning import DEFAULT_RULE, CleaningRule, LabelledTem
 
 NOISE = 0.1
 LEAST_PHOTOGRAPHS = 5
+CHOOSING_SEEDS = 3
 EMBEDDER = card("mobilenet-128")
 EMBEDDER_ID = EMBEDDER.embedder_id(flip=False)
 INDEXES = GalleryIndexFactory(EMBEDDER_ID, EMBEDDER.dim, IndexOptions())
@@ -134,8 +135,8 @@ def judged(planted: Planted, points: OperatingPoints, rule: CleaningRule) -> Cou
 
 def rules() -> Iterator[CleaningRule]:
     """Yield the rules tried."""
-    for own, margin, link, drop in product((1e-3, 1e-4, 1e-5), (0.3, 0.8), (1e-2, 1e-3, 1e-4), (1e-2, 1e-3)):
-        yield CleaningRule(own_fmr=own, margin=margin, link_fmr=link, drop_fmr=drop)
+    for own, other, margin, link, drop in product((1e-4, 1e-5), (1e-1, 1e-2, 1e-3), (0.3, 0.6), (1e-2, 1e-3), (1e-2, 1e-3)):
+        yield CleaningRule(own_fmr=own, other_fpir=other, margin=margin, link_fmr=link, drop_fmr=drop)
 
 
 def report(name: str, rows: np.ndarray, data: LfwTemplates, seeds: int, points: OperatingPoints, rule: CleaningRule) -> None:
@@ -169,7 +170,7 @@ def main() -> None:
     fit, test, both = (np.flatnonzero(is_many & one) for one in (is_first, ~is_first, np.ones_like(is_first)))
     rule = DEFAULT_RULE
     if options.choose:
-        planted = [shuffled(data, fit, seed) for seed in range(options.seeds)]
+        planted = [plant(data, fit, seed) for seed in range(CHOOSING_SEEDS) for plant in (shuffled, strangers)]
         tried = {}
         for one in rules():
             tried[one] = Counts()
@@ -179,9 +180,8 @@ def main() -> None:
         rule = max(tried, key=lambda one: tried[one].f1)
         print(f"best by F1 on peopleDevTrain: {rule}")
     began = time.perf_counter()
-    report("peopleDevTrain (chosen on)", fit, data, options.seeds, points, rule)
-    report("peopleDevTest (reported)", test, data, options.seeds, points, rule)
-    report("all, of whom 70 % had a part in choosing", both, data, options.seeds, points, rule)
+    report("peopleDevTest (had no part in choosing)", test, data, options.seeds, points, rule)
+    report("all, of whom 298 in 423 had a part in choosing", both, data, options.seeds, points, rule)
     print(f"{time.perf_counter() - began:.0f} s")
 
 

@@ -59,10 +59,10 @@ class CleaningRule:
         is_strict: Whether crops that would be flagged are dropped.
     """
 
-    own_fmr: float = 1e-2
+    own_fmr: float = 1e-5
     other_fpir: float = 1e-2
     margin: float = 0.3
-    link_fmr: float = 1e-4
+    link_fmr: float = 1e-3
     drop_fmr: float = 1e-3
     flag_fmr: float = 1e-5
     merge_fpir: float = 1e-2
