@@ -14,6 +14,7 @@ from sqlalchemy import create_engine, text
 from facesearch.core.audit import NO_MAC, AuditEvent, AuditRow
 from facesearch.core.errors import AuditError, UnknownCollectionError
 from facesearch.service.audit import AuditLog
+from facesearch.service.audit_files import AuditFiles
 from facesearch.store.engine import parsed_url
 
 WHEN = datetime(2026, 3, 4, 5, 6, 7, 89, tzinfo=UTC)
@@ -277,6 +278,17 @@ def test_threads_share_transactions_and_lose_nothing(log):
     assert sorted(people) == sorted(t * 100 + n + extra for t in range(n_threads) for n in range(n_each) for extra in (0, 50))
     places = {person: place for place, person in enumerate(people)}
     assert all(places[one + 50] == places[one] + 1 for one in places if one % 100 < 50)  # those of one call stay together
+
+
+def test_nobody_appends_while_another_is_between_its_commit_and_its_head(log, tmp_path):
+    appending = threading.Thread(target=log.append, args=(event(),))
+    with AuditFiles(tmp_path / "keys" / "audit.key", tmp_path / "heads" / "audit.head").locked():
+        appending.start()
+        appending.join(0.3)
+        assert appending.is_alive()
+        assert log.rows() == ()
+    appending.join(30)
+    assert [one.number for one in log.rows()] == [1]
 
 
 def test_a_long_log_is_looked_through_page_by_page(log, change):
