@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -183,12 +183,14 @@ def _tables(drawn: dict[str, NDArray[np.float64]], how: Augmentation) -> NDArray
 def _blurred(crop: Pixels, one: dict[str, float], how: Augmentation) -> Pixels:
     """Return a crop blurred, or made small and large again, where it was drawn so."""
     side = crop.shape[0]
+    changed: Any = crop
     if one["blur"] < how.blur:
-        crop = cv2.GaussianBlur(crop, (0, 0), max(0.3, one["blur_sigma"] * how.blur_sigma * side))
+        changed = cv2.GaussianBlur(changed, (0, 0), max(0.3, one["blur_sigma"] * how.blur_sigma * side))
     if one["low"] < how.low_resolution:
         small = max(4, round(side * (how.low_px + (1.0 - how.low_px) * one["low_px"])))
-        crop = cv2.resize(cv2.resize(crop, (small, small), interpolation=cv2.INTER_AREA), (side, side))
-    return crop
+        changed = cv2.resize(cv2.resize(changed, (small, small), interpolation=cv2.INTER_AREA), (side, side))
+    found: Pixels = changed
+    return found
 
 
 def _cover(crop: Pixels, one: dict[str, float], how: Augmentation) -> None:

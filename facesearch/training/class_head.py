@@ -49,7 +49,7 @@ class MarginSoftmax(nn.Module):
 
     def candidates(self, labels: torch.Tensor, seed: int) -> torch.Tensor:
         """Return the classes that a step looks at, ascending int64: those of the batch, and as many others as the share says."""
-        own = labels.unique()
+        own = torch.unique(labels)
         n_people = self.weight.shape[0]
         n_wanted = max(own.numel(), math.ceil(self.share * n_people))
         if n_wanted >= n_people:

@@ -44,7 +44,7 @@ class FrozenPReLU(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return the activation of maps ``(N, C, H, W)``."""
         slopes = self.weight.to(features.dtype).reshape(1, -1, 1, 1)
-        activated: torch.Tensor = _Prelu.apply(features, slopes)  # type: ignore[no-untyped-call]
+        activated: torch.Tensor = _Prelu.apply(features, slopes)
         return activated
 
 

@@ -118,7 +118,7 @@ class BatchLoader:
         first = step * everything.size + self._rank * rows.size
         crops = self._store.crops(rows)
         for row, crop in zip(rows.tolist(), crops, strict=True):
-            if zlib.crc32(np.ascontiguousarray(crop)) != self._checksums[row]:
+            if zlib.crc32(np.ascontiguousarray(crop).data) != self._checksums[row]:
                 raise CropStoreError(
                     f"the crop of {self._store.paths[row]} in {self._store.folder} is not the one that was written: the file is "
                     "damaged; prepare the store again",

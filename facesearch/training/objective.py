@@ -68,7 +68,7 @@ class Objective(nn.Module):
         self.head: MarginSoftmax | None = None
         if plan.loss in ("arcface", "cosface"):
             self.head = MarginSoftmax(
-                plan.loss,  # type: ignore[arg-type]
+                plan.loss,
                 n_people,
                 dim,
                 scale=plan.scale,

@@ -252,7 +252,7 @@ def _converted(value: object, kind: Any) -> Any:
     parts = typing.get_args(kind) if typing.get_origin(kind) in (Union, types.UnionType) else (kind,)
     if value is None and type(None) in parts:
         return None
-    if tuple in map(typing.get_origin, parts):
+    if any(typing.get_origin(part) is tuple for part in parts):
         if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
             raise TypeError(f"a list of names is needed, not {value!r}")
         return tuple(value)

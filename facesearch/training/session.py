@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from facesearch.core.errors import InputError, TrainingPlanError
 from facesearch.embedding.embedding_network import EmbeddingNetwork
@@ -286,9 +285,9 @@ def _facts(data: Data, start: Start) -> dict[str, object]:
     }
 
 
-def _centres(network: nn.Module, store: CropStore, device: str, plan: TrainingPlan) -> torch.Tensor:
+def _centres(network: EmbeddingNetwork, store: CropStore, device: str, plan: TrainingPlan) -> torch.Tensor:
     """Return each person's mean vector by the network as it begins, ``(people, dim)``."""
-    prepared = Prepared(network, network.architecture.preparation).to(device)  # type: ignore[arg-type]
+    prepared = Prepared(network, network.architecture.preparation).to(device)
     vectors = embedded(prepared, store, device=device, bf16=plan.precision == "bf16")
     sums = np.zeros((len(store.people), vectors.shape[1]), dtype=np.float32)
     np.add.at(sums, store.labels, vectors)
@@ -302,7 +301,7 @@ def _scalars(folder: RunFolder, first_step: int, stack: ExitStack, say: Tell) ->
     except ImportError:
         say("TensorBoard is not installed (pip install facesearch[train]): figures go to log.jsonl and the report alone")
         return lambda _name, _value, _step: None
-    writer = SummaryWriter(str(folder.path / TENSORBOARD), purge_step=first_step or None)  # type: ignore[no-untyped-call]
+    writer = SummaryWriter(str(folder.path / TENSORBOARD), purge_step=first_step or None)
     stack.callback(writer.close)
     take: Scalars = writer.add_scalar
     return take

@@ -135,7 +135,7 @@ class Trainer:
         self._m = materials
         self._plan = materials.plan
         self._is_bf16 = materials.plan.precision == "bf16"
-        self.network = materials.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = materials.network.to(memory_format=torch.channels_last)
         self._prepared = Prepared(self.network, self.network.architecture.preparation).to(materials.device)
         self._learning: nn.Module = _Learning(self._prepared, materials.objective)
         self._optimiser = build_optimiser(self.network, materials.objective, materials.plan)
@@ -177,7 +177,7 @@ class Trainer:
             CropStoreError: A crop is damaged.
         """
         last = min(self._m.n_steps, until if until is not None else self._m.n_steps)
-        if self.progress.is_over or self.progress.step >= last:
+        if self._is_over() or self.progress.step >= last:
             return self.progress
         saved_at = time.monotonic()
         self.network.train()
@@ -186,12 +186,12 @@ class Trainer:
             began = time.perf_counter()
             try:
                 for batch in loader:
-                    self._step(batch)
+                    self.step(batch)
                     self.progress.waited_s += loader.waited_s - waited
                     self.progress.trained_s += time.perf_counter() - began
                     waited = loader.waited_s
                     saved_at = self._between(saved_at)
-                    if self.progress.is_over:
+                    if self._is_over():
                         break
                     began = time.perf_counter()
             except KeyboardInterrupt:
@@ -199,12 +199,19 @@ class Trainer:
                 saved = newest(self._m.folder.checkpoints)
                 self._m.tell(f"interrupted in step {self.progress.step}; saved is {'nothing' if saved is None else saved.name}")
                 raise
-        if self.progress.step < self._m.n_steps and not self.progress.is_over:
+        if self.progress.step < self._m.n_steps and not self._is_over():
             self._save()  # stopped on purpose
         return self.progress
 
-    def _step(self, batch: Batch) -> None:
-        """Move the weights by one batch."""
+    def _is_over(self) -> bool:
+        return self.progress.is_over
+
+    def step(self, batch: Batch) -> None:
+        """Move the weights by one batch.
+
+        Raises:
+            TrainingDivergedError: The loss or its gradient is no number; no weight has moved then.
+        """
         plan, step = self._plan, batch.step
         rate = plan.rate * rate_factor(step, self._m.n_steps, plan.schedule, plan.warmup)
         set_rate(self._optimiser, rate)
