@@ -8,6 +8,6 @@ from facesearch.client.async_client import AsyncClient
 from facesearch.client.bulk import Labelled, enroll_many, go_on
 from facesearch.client.calls import Retries
 from facesearch.client.client import Client
-from facesearch.client.errors import ApiError
+from facesearch.client.errors import ApiError, ConnectionFailedError
 
-__all__ = ["ApiError", "AsyncClient", "Client", "Labelled", "Retries", "enroll_many", "go_on"]
+__all__ = ["ApiError", "AsyncClient", "Client", "ConnectionFailedError", "Labelled", "Retries", "enroll_many", "go_on"]
