@@ -16,7 +16,7 @@ from facesearch.core.arrays import array_digest
 from facesearch.core.image import Image
 from facesearch.core.protocols import Embedder
 from facesearch.embedding.embedder import NetworkEmbedder, create_embedder
-from facesearch.server_settings import ServerSettings
+from facesearch.server_settings import ServerSettings, n_processors
 from facesearch.service.facade import FaceSearchService
 from facesearch.service.lazy import LazyEmbedder
 from facesearch.service.micro_batch import BatchingEmbedder
@@ -57,7 +57,10 @@ class ServerParts(Parts):
     @cached_property
     def embedder(self) -> Embedder:
         """The embedder, whose runs concurrent requests share."""
-        return BatchingEmbedder(self._lazy_embedder, batch_limit=self.settings.batch_size, on_batch=self._on_batch)
+        settings = self.settings
+        return BatchingEmbedder(
+            self._lazy_embedder, n_runs=settings.streams, batch_limit=settings.batch_size, on_batch=self._on_batch
+        )
 
     def _make_embedder(self) -> Embedder:
         settings = self.settings
@@ -99,9 +102,12 @@ class _ServedFaceSearch(FaceSearch):
 
 
 def _within(settings: Settings, server: ServerSettings) -> Settings:
-    """Return settings with the service's limits where these are lower."""
+    """Return settings with the service's limits where these are lower, and a run of the networks on each processor at once."""
+    # Side by side, runs on a thread each take an eighth less of the processors than runs on all of them one after the other.
+    streams = settings.streams if "streams" in settings.model_fields_set else n_processors()
     return settings.model_copy(
         update={
+            "streams": streams,
             "max_image_bytes": min(settings.max_image_bytes, server.max_body_bytes),
             "max_image_pixels": min(settings.max_image_pixels, server.max_photo_pixels),
             "max_faces": server.max_faces if settings.max_faces is None else min(settings.max_faces, server.max_faces),

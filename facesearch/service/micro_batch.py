@@ -1,8 +1,9 @@
 """Faces of concurrent requests in shared runs of the embedder's network.
 
-A run of sixteen crops takes less than sixteen runs of one. Whoever comes while a run is on waits for its end, a few milliseconds,
-and shares the next one with all who came meanwhile; a caller that is alone never waits. The vectors are those of separate runs: a
-vector depends on its crop alone (see ``Embedder``). It makes no threads: a run is made by one of the callers whose crops are in it.
+A run of sixteen crops takes less than sixteen runs of one. Whoever comes while the engine is busy waits for a run's end, a few
+milliseconds, and shares the next one with all who came meanwhile; a caller that is alone never waits. The vectors are those of
+separate runs: a vector depends on its crop alone (see ``Embedder``). It makes no threads: a run is made by one of the callers whose
+crops are in it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ class BatchingEmbedder:
     """An embedder whose concurrent callers share runs of another. Thread-safe.
 
     Args:
-        embedder: What runs; called by one thread at a time.
+        embedder: What runs; called by at most ``n_runs`` threads at a time.
+        n_runs: Runs at once, at least 1: as many as the engine computes side by side. Who finds one free does not wait.
         batch_limit: Crops of a run, at least 1; a caller with more has a run of its own.
         on_batch: Called after every run with its number of crops and of callers; for metrics.
     """
@@ -32,15 +34,17 @@ class BatchingEmbedder:
         self,
         embedder: Embedder,
         *,
+        n_runs: int = 1,
         batch_limit: int = BATCH_LIMIT,
         on_batch: Callable[[int, int], None] = lambda n_crops, n_callers: None,
     ) -> None:
         self._embedder = embedder
+        self._n_runs = n_runs
         self._batch_limit = batch_limit
         self._on_batch = on_batch
         self._changed = threading.Condition()
         self._waiting: list[_Call] = []
-        self._is_running = False
+        self._n_running = 0
 
     @property
     def embedder_id(self) -> str:
@@ -69,10 +73,10 @@ class BatchingEmbedder:
         call = _Call(tuple(crops))
         with self._changed:
             self._waiting.append(call)
-            while not call.is_done and self._is_running:
+            while not call.is_done and (self._n_running >= self._n_runs or call not in self._waiting):
                 self._changed.wait()
             if not call.is_done:
-                self._is_running = True
+                self._n_running += 1
                 taken = self._taken(call)
         if not call.is_done:
             self._run(taken)
@@ -104,7 +108,7 @@ class BatchingEmbedder:
             with self._changed:
                 for call in calls:
                     call.is_done = True
-                self._is_running = False
+                self._n_running -= 1
                 self._changed.notify_all()
         self._on_batch(sum(len(call.crops) for call in calls), len(calls))
 

@@ -36,17 +36,20 @@ class SlowEmbedder:
     dim = DIM
     alignment = Alignment("fake-8", 8, LANDMARKS / 100 * 8)
 
-    def __init__(self, *, refused: Sequence[int] = (), dies: bool = False) -> None:
+    def __init__(self, *, refused: Sequence[int] = (), n_at_once: int = 1) -> None:
         self.batches: list[int] = []
         self.go = threading.Event()
         self.begun = threading.Event()
         self.refused = refused
-        self.dies = dies
+        self.dies = False
         self.n_running = 0
+        self._n_at_once = n_at_once
+        self._lock = threading.Lock()
 
     def embed(self, crops: Sequence[FaceCrop]) -> tuple[Template, ...]:
-        self.n_running += 1
-        assert self.n_running == 1, "two runs at once"
+        with self._lock:
+            self.n_running += 1
+            assert self.n_running <= self._n_at_once, "more runs at once than allowed"
         try:
             self.batches.append(len(crops))
             self.begun.set()
@@ -58,7 +61,8 @@ class SlowEmbedder:
                 raise InputError("not this one")
             return tuple(Template(vector(number), EMBEDDER) for number in numbers)
         finally:
-            self.n_running -= 1
+            with self._lock:
+                self.n_running -= 1
 
 
 def waiting(batching: BatchingEmbedder, n: int) -> None:
@@ -117,6 +121,25 @@ def test_a_run_takes_no_more_than_its_limit_but_a_large_call_whole() -> None:
         assert [len(other.result(10)) for other in others] == [3, 3, 3]
         assert len(large.result(10)) == 7
     assert sorted(inner.batches) == [1, 3, 3, 3, 7]
+
+
+def test_as_many_runs_as_the_engine_computes_at_once_and_the_rest_share() -> None:
+    inner = SlowEmbedder(n_at_once=2)
+    batching = BatchingEmbedder(inner, n_runs=2)
+    with ThreadPoolExecutor(8) as pool:
+        first = [pool.submit(batching.embed, [crop(n)]) for n in (0, 1)]
+        for _ in range(1000):
+            if inner.n_running == 2:
+                break
+            threading.Event().wait(0.005)
+        others = [pool.submit(batching.embed, [crop(n)]) for n in (2, 3, 4)]
+        waiting(batching, 3)
+        inner.go.set()
+        found = [one.result(10)[0].vector for one in (*first, *others)]
+    assert all(np.allclose(one, vector(n)) for n, one in enumerate(found))
+    assert inner.batches[:2] == [1, 1]
+    assert sum(inner.batches) == 5
+    assert len(inner.batches) <= 4
 
 
 def test_one_bad_crop_fails_its_own_call_only() -> None:
