@@ -1,0 +1,103 @@
+"""Pooling heads against loops over places and regions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from facesearch.core.errors import ModelDescriptionError
+from facesearch.embedding.architecture import POOLINGS
+from facesearch.embedding.heads import LEAST, build_pooling, rmac_regions
+
+TOLERANCE = 1e-5
+
+
+def maps(seed: int = 0, shape: tuple[int, ...] = (2, 5, 6, 4)) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=shape).astype(np.float32))
+
+
+def places(one: np.ndarray) -> list[np.ndarray]:
+    """Return the channels at each place of a map ``(C, H, W)``."""
+    return [one[:, row, column] for row in range(one.shape[1]) for column in range(one.shape[2])]
+
+
+def unit(vector: np.ndarray) -> np.ndarray:
+    return vector / math.sqrt(sum(value * value for value in vector))
+
+
+def naive(name: str, one: np.ndarray) -> np.ndarray:
+    columns = places(one.astype(np.float64))
+    if name == "flatten":
+        return np.array([one[c, r, k] for c in range(one.shape[0]) for r in range(one.shape[1]) for k in range(one.shape[2])])
+    if name == "max":
+        return np.array([max(column[c] for column in columns) for c in range(one.shape[0])])
+    if name == "gem":
+        cubes = sum(np.maximum(column, LEAST) ** 3 for column in columns) / len(columns)
+        return cubes ** (1 / 3)
+    if name == "rmac":
+        total = np.zeros(one.shape[0])
+        for top, left, side in rmac_regions(one.shape[1], one.shape[2]):
+            region = one[:, top : top + side, left : left + side].astype(np.float64)
+            total += unit(np.array([max(column[c] for column in places(region)) for c in range(one.shape[0])]))
+        return total
+    total = sum(columns)
+    return total / len(columns) if name == "mean" else total
+
+
+@pytest.mark.parametrize("name", POOLINGS)
+def test_a_head_does_what_its_loop_does(name: str) -> None:
+    features = maps()
+    found = build_pooling(name)(features).detach().numpy()
+    wanted = np.stack([naive(name, one) for one in features.numpy()])
+    assert found.shape == wanted.shape
+    np.testing.assert_allclose(found, wanted, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", POOLINGS)
+def test_channels_last_maps_are_pooled_alike(name: str) -> None:
+    head, features = build_pooling(name), maps(1)
+    np.testing.assert_allclose(
+        head(features.contiguous(memory_format=torch.channels_last)).detach(), head(features).detach(), atol=TOLERANCE
+    )
+
+
+def test_regions_of_a_square_are_one_four_and_nine() -> None:
+    regions = rmac_regions(7, 7)
+    # Scales 1, 2, 3 of side 7, 4 and 3; neighbours at the floor of even steps.
+    assert regions == (
+        (0, 0, 7),
+        *((top, left, 4) for top in (0, 3) for left in (0, 3)),
+        *((top, left, 3) for top in (0, 2, 4) for left in (0, 2, 4)),
+    )
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 2), (3, 9), (9, 3), (14, 14)])
+def test_regions_lie_inside_the_map(height: int, width: int) -> None:
+    regions = rmac_regions(height, width)
+    assert len(regions) >= 1
+    for top, left, side in regions:
+        assert side >= 1
+        assert top >= 0
+        assert left >= 0
+        assert top + side <= height
+        assert left + side <= width
+
+
+def test_gem_learns_its_power_and_ends_at_the_maximum() -> None:
+    head = build_pooling("gem")
+    head(maps(2).abs()).sum().backward()
+    (power,) = head.parameters()
+    assert power.grad is not None
+    assert float(power.grad.abs()) > 0
+    with torch.no_grad():
+        power.fill_(50.0)
+    features = maps(3).abs().clamp_max(1.0)
+    np.testing.assert_allclose(head(features).detach(), features.amax(dim=(2, 3)), rtol=0.07)
+
+
+def test_an_unknown_head_is_refused() -> None:
+    with pytest.raises(ModelDescriptionError, match=r"flatten.*not 'netvlad'"):
+        build_pooling("netvlad")
