@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
 
+from facesearch.embedding.card_file import ARCFACE_112, read_card
+from facesearch.embedding.registry import SHIPPED_MODELS
+from facesearch.imaging.align import similarity_transform
 from tests.api_world import Api
 from tests.live_server import LiveServer
 from tests.page_visit import Visit, photograph
@@ -78,7 +82,7 @@ def is_too_wide(page):
     return page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_every_view_is_accessible_and_fits_a_phone(open_visit, service, theme):
     with open_visit(viewport=PHONE, color_scheme=theme) as visit:
         for view in (*VIEWS, f"people/{service.ids[NASTY]}"):
@@ -89,7 +93,7 @@ def test_every_view_is_accessible_and_fits_a_phone(open_visit, service, theme):
             assert not is_too_wide(page), view
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", [pytest.param("light", marks=pytest.mark.slow), "dark"])
 def test_answers_are_accessible_and_fit_a_phone(open_visit, service, theme):
     with open_visit(viewport=PHONE, color_scheme=theme) as visit:
         page = visit.open("verify")
@@ -303,3 +307,39 @@ def test_people_are_enrolled_from_a_folder_by_its_name(open_visit, service, tmp_
         page.get_by_role("heading", name="Emmy Noether").wait_for()
         labels = {one.label for one in service.api.world.faces.list(collection="default")}
         assert {"Mary Somerville", "Emmy Noether"} <= labels
+
+
+def test_the_pages_arithmetic_is_the_librarys(open_visit):
+    rng = np.random.default_rng(7)
+    faces = (np.array(ARCFACE_112) + rng.normal(0, 6, (20, 5, 2))) @ np.array([[0.8, -0.6], [0.6, 0.8]]) * 3 + 40
+    shares = read_card(SHIPPED_MODELS / "mobilenet-128.json").score_shares["single"]
+    scores = [-1.0, shares.start, 0.1, 0.3041, 0.4291, 0.7, 0.99, 1.0]
+    with open_visit() as visit:
+        page = visit.open("people")
+        found, tails, words = page.evaluate(
+            """async ({faces, shares, scores}) => {
+              const { similarity } = await import('/js/align.js');
+              const { meaning, tail } = await import('/js/scale.js');
+              return [
+                faces.map((face) => similarity(face)),
+                scores.map((score) => ['mated', 'non_mated'].map((which) => tail(shares, which, score))),
+                scores.map((score) => meaning(score, shares)),
+              ];
+            }""",
+            {"faces": faces.tolist(), "shares": shares.as_dict(), "scores": scores},
+        )
+    assert len(found) == 20
+    for (a, b, x, y), face in zip(found, faces, strict=True):
+        np.testing.assert_allclose([[a, -b, x], [b, a, y]], similarity_transform(face, np.array(ARCFACE_112)), atol=1e-9)
+    edges = shares.start + shares.width * np.arange(len(shares.mated) + 1)
+    for score, both in zip(scores, tails, strict=True):
+        for value, held in zip(both, (shares.mated, shares.non_mated), strict=True):
+            above = np.append(np.cumsum(held[::-1])[::-1], 0.0)
+            assert value == pytest.approx(np.interp(score, edges, above), abs=1e-9)
+    assert words[4] == (
+        "Of 10,000 pairs of different people, about 1 scores this high or higher; "
+        "of 100 pairs of photographs of one person, about 97 do."
+    )
+    assert words[5].startswith("Next to none of the 6,848,144 measured pairs of different people scored this high;")
+    assert words[7].startswith("None of the 6,848,144 measured pairs")
+    assert words[0].startswith("Nearly all pairs of different people")
