@@ -802,7 +802,8 @@ class AsyncClient(AsyncSender):
     async def import_collection(self, collection: str, file: Photograph, *, idempotency_key: str | None = None) -> Imported:
         """Read an exported file into a collection, everything or nothing; a label that exists there already refuses it all.
 
-        The file is the body itself, at most as large as a body may be; the command line reads larger ones.
+        The collection is made where there is none. The file is the body itself, at most as large as a body may be; the command
+        line reads larger ones.
 
         Scope: `enroll` and `templates`.
 
@@ -899,8 +900,8 @@ class AsyncClient(AsyncSender):
     ) -> Job:
         """Say which photographs will be enrolled, and whose they are.
 
-        The photographs themselves are sent afterwards, in any order and several at once. They are kept in memory only: after a
-        restart of the service the job lists those still missing.
+        The collection is made where there is none. The photographs themselves are sent afterwards, in any order and several at
+        once; they are kept in memory only: after a restart of the service the job lists those still missing.
 
         Scope: `enroll`.
 

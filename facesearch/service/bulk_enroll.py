@@ -19,7 +19,14 @@ from enum import StrEnum
 from typing import Any
 
 from facesearch.core.audit import AuditEvent
-from facesearch.core.errors import DuplicateTemplateError, EnrollmentError, FaceSearchError, InputError, JobOverError
+from facesearch.core.errors import (
+    DuplicateTemplateError,
+    EnrollmentError,
+    FaceSearchError,
+    InputError,
+    JobOverError,
+    LabelTakenError,
+)
 from facesearch.core.jobs import ItemOutcome, ItemState, Job, JobItem, JobState, NewJobItem
 from facesearch.service.enroll_many import LabelledPhotograph, PhotographOutcome
 from facesearch.service.facade import FaceSearchService
@@ -141,17 +148,19 @@ class BulkEnroll:
         return self._held
 
     def submit(self, collection: str, made_by: str, items: Sequence[NewJobItem], options: BulkOptions) -> Job:
-        """Make a job that waits for its photographs.
+        """Make a job that waits for its photographs; the collection is made where there is none, as by enrolling.
 
         Raises:
             InputError: No item, too many, or the same person and photograph twice.
-            UnknownCollectionError: There is no such collection.
+            LabelError: The collection's name is not allowed.
         """
         if len(items) > self._max_items:
             raise InputError(f"a job has at most {self._max_items:,} photographs, not {len(items):,}; make several jobs")
         wanted = {(one.digest, one.label) for one in items}
         if len(wanted) != len(items):
             raise InputError(f"{len(items) - len(wanted)} items name a photograph and a label that another names already")
+        with suppress(LabelTakenError):
+            self._faces.add_collection(collection)
         made = self._records.create(KIND, collection, made_by, items, options=options.as_json())
         return self._records.set_state(made.job_id, JobState.WAITING_FOR_PHOTOS)
 

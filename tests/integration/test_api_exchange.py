@@ -58,8 +58,8 @@ def test_what_cannot_be_read_is_the_caller_s_fault_and_changes_nothing(api: Api)
     again = imported(api, data)
     assert (again.status_code, again.json()["code"]) == (409, "label_taken")
     assert api.world.faces.collection("copy").n_templates == 3
-    missing = api.ask("POST", "/v1/collections/none/import", content=data, headers={"Content-Type": "application/zip"})
-    assert missing.json()["code"] == "unknown_collection"
+    made = api.ask("POST", "/v1/collections/new/import", content=data, headers={"Content-Type": "application/zip"})
+    assert made.json()["collection"] == "new"
     assert api.ask("GET", "/v1/collections/none/export").json()["code"] == "unknown_collection"
 
 

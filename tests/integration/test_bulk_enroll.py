@@ -16,7 +16,6 @@ from facesearch.core.errors import (
     JobMemoryFullError,
     JobOverError,
     StoreError,
-    UnknownCollectionError,
     UnknownJobError,
 )
 from facesearch.core.jobs import ItemState, JobState, NewJobItem
@@ -302,8 +301,10 @@ def test_a_collection_removed_on_the_way_takes_its_jobs_along(jobs: Jobs):
     assert jobs.bulk.held.n_bytes == 0
     with pytest.raises(UnknownJobError):
         jobs.records.get(job_id)
-    with pytest.raises(UnknownCollectionError):
-        jobs.submit(photographs)
+    again = jobs.submit(photographs)  # makes the collection anew
+    jobs.bulk.receive(again, photographs)
+    finish(jobs.bulk)
+    assert jobs.counts(again) == (0, 2, 0)
 
 
 def test_the_options_of_the_job_hold(jobs: Jobs):

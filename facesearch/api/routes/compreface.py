@@ -107,7 +107,6 @@ async def add_face(
     name = collection_of(request, caller, collection)
 
     def enroll(context: ServerContext) -> Enrollment:
-        context.faces.collection_id(name)  # raises where there is no such collection
         if det_prob_threshold:
             score = context.faces.find_face(sent.one("file")).detection.score
             if score < det_prob_threshold:

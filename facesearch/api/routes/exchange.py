@@ -65,16 +65,17 @@ async def import_collection(
 ) -> Imported:
     """Read an exported file into a collection, everything or nothing; a label that exists there already refuses it all.
 
-    The file is the body itself, at most as large as a body may be; the command line reads larger ones.
+    The collection is made where there is none. The file is the body itself, at most as large as a body may be; the command line
+    reads larger ones.
     """
     body = await request.body()
 
     def read(context: ServerContext) -> ExchangeSummary:
-        collection_id = context.faces.collection(collection).collection.collection_id
         try:
             summary = context.faces.import_collection(BytesIO(body), collection=collection)
         except GalleryFormatError as exc:  # a fault of the caller's here, not of the gallery's
             raise InputError(exc.message) from exc
+        collection_id = context.faces.collection_id(collection)
         context.audit.append(change(caller, "collection.import", collection_id=collection_id))
         return summary
 

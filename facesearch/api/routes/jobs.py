@@ -64,8 +64,8 @@ _RAW: dict[str, Any] = {
 async def create_job(request: Request, response: Response, caller: Enroller, body: NewJob) -> Job:
     """Say which photographs will be enrolled, and whose they are.
 
-    The photographs themselves are sent afterwards, in any order and several at once. They are kept in memory only: after a restart
-    of the service the job lists those still missing.
+    The collection is made where there is none. The photographs themselves are sent afterwards, in any order and several at once;
+    they are kept in memory only: after a restart of the service the job lists those still missing.
     """
     caller.check_collection(body.collection)
     items = [NewItem(one.digest, one.label, tuple(one.tags), one.name) for one in body.items]
