@@ -100,11 +100,11 @@ class WorkPool:
         try:
             done, _ = await asyncio.wait({waiting}, timeout=timeout_s)
         except asyncio.CancelledError:  # the caller is gone: nobody wants what has not begun
-            waiting.cancel()
+            _give_up(future, waiting)
             raise
         if done:
             return waiting.result()
-        waiting.cancel()  # a call that runs already ends by itself
+        _give_up(future, waiting)
         with self._lock:
             self._timed_out += 1
             self._on_timed_out()
@@ -157,3 +157,9 @@ class WorkPool:
     def _retry_after_s(self) -> int:
         """Return when about half of what is held now will be done, in whole seconds."""
         return min(RETRY_MAX_S, max(1, math.ceil(self._mean_s * self._held / self.max_workers / 2)))
+
+
+def _give_up(future: Future[Any], waiting: asyncio.Future[Any]) -> None:
+    """Take a call out of the queue at once, and forget its outcome where it runs already."""
+    future.cancel()  # the event loop would tell it of the other's end only later, when it may have begun
+    waiting.cancel()
