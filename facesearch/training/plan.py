@@ -153,6 +153,8 @@ class TrainingPlan:
             raise TrainingPlanError(
                 f"triplets need several photographs of a person in a batch: sampler people, not {self.drawn_by}", field="sampler"
             )
+        if self.loss == "contrastive" and self.drawn_by == "turn":
+            raise TrainingPlanError("pairs of one person hardly meet by chance: sampler pairs or people, not turn", field="sampler")
         if self.freeze_until is not None and self.start is None:
             raise TrainingPlanError("freezing random weights teaches nothing: say start, or leave freeze_until out", field="start")
 

@@ -87,7 +87,7 @@ def open_data(plan: TrainingPlan) -> Data:
 
     Raises:
         CropStoreError: A store is missing, unfinished or damaged.
-        InputError: There are too few people to train or to validate on; people are in both stores.
+        InputError: There are too few people to train or to validate on.
     """
     store = CropStore.open(plan.crops, cleaned=plan.cleaned)
     validation: CropStore | None
@@ -100,6 +100,20 @@ def open_data(plan: TrainingPlan) -> Data:
     if validation is not None:
         require_pairs(validation)
     return Data(training, validation, _sampler(plan, training))
+
+
+def overlap_of(data: Data) -> str | None:
+    """Return a warning where photographs of the training set are among those validated on, by the digest of their bytes."""
+    if data.validation is None:
+        return None
+    trained = {row.digest: person for row, person in zip(data.training.rows, data.training.labels.tolist(), strict=True)}
+    both = [trained[row.digest] for row in data.validation.rows if row.digest in trained]
+    if not both:
+        return None
+    return (
+        f"{len(both)} photographs of {len(set(both))} people are trained on and validated on: the figures are too good; leave "
+        "these people out with train clean --against"
+    )
 
 
 def _sampler(plan: TrainingPlan, store: CropStore) -> Sampler:
@@ -200,12 +214,17 @@ def _run(
         start = start_of(plan, models_folder, data.training.alignment)
         say(f"{len(data.training)} crops of {len(data.training.people)} people; {data.sampler}")
         say(f"network {start.network.architecture.backbone} from {start.source}: {freeze(start.network, plan)}")
+        overlap = overlap_of(data)
+        if overlap is not None:
+            say(f"warning: {overlap}")
         checkpoint = read_checkpoint(folder.newest_checkpoint(), expected=start.network.architecture) if goes_on else None
         materials = _materials(plan, data, start, folder, device, group, models_folder=models_folder, tell=say)
         first_step = checkpoint.step if checkpoint is not None else 0
         if group.is_first:
             if checkpoint is None:
                 folder.begin(plan, _facts(data, start))
+                if overlap is not None:
+                    folder.note("warning", 0, text=overlap)
             else:
                 folder.forget_after(first_step)
                 say(f"goes on from step {first_step}")

@@ -42,6 +42,7 @@ def test_a_file_is_read_and_options_count_where_both_speak(tmp_path: Path) -> No
         ({"crops": "c", "few": "drop"}, "few is one of repeat, leave-out"),
         ({"crops": "c", "loss": "distillation"}, "at least one teacher"),
         ({"crops": "c", "sampler": "turn"}, "sampler people, not turn"),
+        ({"crops": "c", "loss": "contrastive", "sampler": "turn"}, "sampler pairs or people, not turn"),
         ({"crops": "c", "freeze_until": "block3"}, "freezing random weights"),
         ({"crops": "c", "teachers": "mobilenet-128"}, "a list of names"),
     ],

@@ -110,6 +110,11 @@ def test_it_learns_to_tell_people_apart_and_writes_a_page(faces: Path, tmp_path:
     assert "waiting for crops" in page
     assert "<svg" in page
     assert any("people take part" in line for line in said)
+    assert (
+        "warning: 26 photographs of 8 people are trained on and validated on: the figures are too good; leave these people out "
+        in said[2]
+    )
+    assert "26 photographs of 8 people" in page
     assert list((tmp_path / "run" / "tensorboard").glob("events*"))
 
 
@@ -350,6 +355,7 @@ def test_early_stop_ends_a_run_that_gets_no_better(faces: Path, tmp_path: Path) 
 def test_people_held_out_are_not_trained_on(faces: Path) -> None:
     data = session.open_data(small_plan(faces, held_out=0.25, people_per_batch=2))
     assert data.validation is not None
+    assert session.overlap_of(data) is None
     assert len(data.validation.people) == 2
     assert set(data.validation.people).isdisjoint(data.training.people)
     assert len(data.training) + len(data.validation) == sum(COUNTS)
