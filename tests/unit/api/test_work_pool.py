@@ -5,11 +5,21 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
 from facesearch.api.work import WorkPool
 from facesearch.core.errors import NoFaceError, OverloadedError, RequestTimeoutError
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Wait for something that threads do; a busy machine takes its time."""
+    for _ in range(2000):
+        if is_so():
+            return
+        await asyncio.sleep(0.005)
+    pytest.fail("it never came about")
 
 
 def test_it_returns_what_a_call_returns_and_raises_what_it_raises() -> None:
@@ -36,8 +46,7 @@ def test_a_full_queue_refuses_and_says_when_to_come_again() -> None:
         pool = WorkPool(2, 3, on_refused=lambda: refused.append(1))
         go = threading.Event()
         tasks = [asyncio.create_task(pool.run(go.wait, 10)) for _ in range(5)]
-        await asyncio.sleep(0.05)
-        assert (pool.counts.running, pool.counts.waiting) == (2, 3)
+        await until(lambda: (pool.counts.running, pool.counts.waiting) == (2, 3))
         with pytest.raises(OverloadedError) as caught:
             await pool.run(go.wait, 10)
         assert 1 <= caught.value.context["retry_after_s"] <= 30
@@ -56,7 +65,7 @@ def test_time_ends_waiting_and_a_call_that_had_not_begun_never_does() -> None:
         go = threading.Event()
         called = []
         busy = asyncio.create_task(pool.run(go.wait, 10))
-        await asyncio.sleep(0.02)
+        await until(lambda: pool.counts.running == 1)
         with pytest.raises(RequestTimeoutError) as caught:
             await pool.run(called.append, 1, timeout_s=0.05)
         assert "0.05 s" in caught.value.message
@@ -74,16 +83,14 @@ def test_a_call_that_runs_past_its_time_keeps_its_thread_until_it_ends() -> None
     async def ask() -> None:
         pool = WorkPool(1, 0)
         go = threading.Event()
+        busy = asyncio.create_task(pool.run(go.wait, 10, timeout_s=0.3))
+        await until(lambda: pool.counts.running == 1)
         with pytest.raises(RequestTimeoutError):
-            await pool.run(go.wait, 10, timeout_s=0.05)
+            await busy
         with pytest.raises(OverloadedError):
             await pool.run(abs, -1)
         go.set()
-        for _ in range(200):
-            if not pool.counts.running:
-                break
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.02)
+        await until(lambda: pool.counts.done == 1)
         assert await pool.run(abs, -1) == 1
         pool.close()
 
@@ -96,9 +103,9 @@ def test_a_caller_who_leaves_takes_a_waiting_call_along() -> None:
         go = threading.Event()
         called = []
         busy = asyncio.create_task(pool.run(go.wait, 10))
-        await asyncio.sleep(0.02)
+        await until(lambda: pool.counts.running == 1)
         leaving = asyncio.create_task(pool.run(called.append, 1))
-        await asyncio.sleep(0.02)
+        await until(lambda: pool.counts.waiting == 1)
         leaving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leaving
@@ -121,7 +128,7 @@ def test_closing_waits_for_what_runs_and_refuses_the_rest() -> None:
             ended.append(1)
 
         task = asyncio.create_task(pool.run(work))
-        await asyncio.sleep(0.02)
+        await until(lambda: pool.counts.running == 1)
         await asyncio.to_thread(pool.close)
         assert ended == [1]
         await task
