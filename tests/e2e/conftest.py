@@ -24,6 +24,7 @@ def browser() -> Iterator[Browser]:
     # As root, in a container, Chromium starts only without its own sandbox.
     is_root = hasattr(os, "geteuid") and os.geteuid() == 0
     with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=str(Path(found)), args=["--no-sandbox"] if is_root else [])
+        flags = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]  # a camera that shows a test card
+        opened = started.chromium.launch(executable_path=str(Path(found)), args=[*flags, *(["--no-sandbox"] if is_root else [])])
         yield opened
         opened.close()

@@ -143,7 +143,9 @@ def test_a_label_is_text_wherever_it_is_shown(open_visit, service):
 def test_the_page_may_load_nothing_from_elsewhere_and_runs_no_inline_script(open_visit):
     with open_visit() as visit:
         page = visit.open("people")
-        allowed = page.request.get(visit.address + "/").headers["content-security-policy"]
+        headers = page.request.get(visit.address + "/").headers
+        assert headers["cache-control"] == "no-cache"  # an upgrade is seen at once
+        allowed = headers["content-security-policy"]
         assert "default-src 'none'" in allowed
         assert "unsafe" not in allowed
         ran = page.evaluate("""() => {
@@ -343,3 +345,13 @@ def test_the_pages_arithmetic_is_the_librarys(open_visit):
     assert words[5].startswith("Next to none of the 6,848,144 measured pairs of different people scored this high;")
     assert words[7].startswith("None of the 6,848,144 measured pairs")
     assert words[0].startswith("Nearly all pairs of different people")
+
+
+def test_the_camera_takes_a_photograph_and_is_given_back(open_visit):
+    with open_visit() as visit:
+        page = visit.open("enroll")
+        page.get_by_role("button", name="Camera").click()
+        page.get_by_role("dialog").get_by_role("button", name="Take photograph").click()
+        page.locator(".queue-item").get_by_text("No face was found in this photograph").wait_for()
+        assert page.locator(".queue-item img").count() == 1
+        assert page.locator("video").count() == 0

@@ -218,6 +218,8 @@ def test_faces_are_identified_unknown_is_said_and_an_answer_can_be_rejected(visi
 
 
 def test_people_are_renamed_merged_and_removed(visit, service, pictures):
+    from playwright.sync_api import expect
+
     ids = enrolled(service, pictures, visit.collection, Eileen="astronaut", Grace="hopper")
     page = visit.open(f"people/{ids['Eileen']}")
     page.get_by_role("heading", name="Eileen").wait_for()
@@ -232,7 +234,7 @@ def test_people_are_renamed_merged_and_removed(visit, service, pictures):
     page.get_by_role("textbox", name="Tags").fill("colonel")
     page.get_by_role("button", name="Save").click()
     page.get_by_role("button", name="Load their version").click()
-    page.wait_for_function("document.querySelectorAll('form input')[1]?.value === 'pilot'")
+    expect(page.get_by_role("textbox", name="Tags")).to_have_value("pilot")
 
     page.get_by_role("button", name="Merge into").click()
     page.get_by_role("dialog").get_by_role("radio", name="Grace").check()
