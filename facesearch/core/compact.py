@@ -35,8 +35,9 @@ def quantised(vectors: NDArray[np.floating]) -> Codes:
         vectors: Finite floats ``(N, D)``; a row of zeros stays one.
     """
     wide = np.asarray(vectors, dtype=np.float32)
-    largest = np.abs(wide).max(axis=1, keepdims=True) if wide.size else np.ones((len(wide), 1), dtype=np.float32)
-    scaled = wide * (np.float32(LARGEST) / np.where(largest > 0, largest, np.float32(1.0)))
+    largest = np.abs(wide).max(axis=1, keepdims=True, initial=0.0)
+    largest[largest == 0] = 1.0
+    scaled = wide * (np.float32(LARGEST) / largest)
     codes: Codes = np.rint(scaled).astype(np.int8)
     return codes
 
@@ -46,7 +47,8 @@ def restored(codes: Codes) -> Vectors:
     wide = codes.astype(np.float32)
     # Sums of squares of bytes are whole numbers below 2²⁴ up to 1,040 of them: exact, and a hair off beyond.
     norms = np.sqrt(np.einsum("ij,ij->i", wide, wide))[:, None]
-    vectors: Vectors = wide / np.where(norms > 0, norms, np.float32(1.0))
+    norms[norms == 0] = 1.0
+    vectors: Vectors = wide / norms
     return vectors
 
 

@@ -5,7 +5,6 @@ Only networks of torch can be exported: of an ONNX file there is one already. No
 
 from __future__ import annotations
 
-import io
 import os
 import warnings
 from dataclasses import dataclass
@@ -80,11 +79,12 @@ def export_onnx(card: EmbedderCard, path: Path, engine: Engine) -> OnnxFile:
         raise UnsupportedModelError(f"{card.name} is {card.format} already: copy {card.weights_path}", name=card.name)
     network = build_network(card)
     pictures = probe_pictures(card.alignment.crop_px)
-    content = _converted(network, pictures.shape[1])
     temporary = path.with_name(f".{path.name}.{os.getpid()}.onnx")
     description = path.with_name(f"{path.name}.toml")
     try:
-        temporary.write_bytes(content)
+        temporary.touch()  # what cannot be written is known before minutes of work, and in words
+        _convert(network, pictures.shape[1], temporary)
+        n_bytes = temporary.stat().st_size
         difference = _difference(network, temporary, card, engine)
         if not difference <= AGREEMENT:
             raise ModelFileError(
@@ -98,11 +98,11 @@ def export_onnx(card: EmbedderCard, path: Path, engine: Engine) -> OnnxFile:
         raise FileWriteError(f"the ONNX file could not be written to {path}: {exc.strerror or exc}", path=str(path)) from exc
     finally:
         temporary.unlink(missing_ok=True)
-    return OnnxFile(path, description, len(content), difference, len(pictures))
+    return OnnxFile(path, description, n_bytes, difference, len(pictures))
 
 
-def _converted(network: torch.nn.Module, side: int) -> bytes:
-    """Return the ONNX file of a network that takes crops ``(N, S, S, 3)``."""
+def _convert(network: torch.nn.Module, side: int, file: Path) -> None:
+    """Write the ONNX file of a network that takes crops ``(N, S, S, 3)``."""
     import torch
 
     class OfPlanes(torch.nn.Module):
@@ -115,21 +115,19 @@ def _converted(network: torch.nn.Module, side: int) -> bytes:
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
             return torch.nn.functional.normalize(self.network(pixels.permute(0, 2, 3, 1)), dim=1)
 
-    stream = io.BytesIO()
     with warnings.catch_warnings():
         # The exporter that needs no further package is called old, and sizes read while tracing are warned of: they are fixed here.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             OfPlanes().eval(),
             (torch.zeros(2, 3, side, side),),
-            stream,
+            file,
             input_names=["pixels"],
             output_names=["template"],
             dynamic_axes={"pixels": {0: "n"}, "template": {0: "n"}},
             opset_version=OPSET,
             dynamo=False,
         )
-    return stream.getvalue()
 
 
 def _difference(network: torch.nn.Module, file: Path, card: EmbedderCard, engine: Engine) -> float:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from facesearch.core.arrays import Vectors
 from facesearch.core.errors import GalleryError
-from facesearch.gallery.table import Rows
+from facesearch.gallery.columns import Rows
 
 LIBRARY = Path(__file__).with_name("native") / "beam.so"
 """Where the installation puts the compiled library."""

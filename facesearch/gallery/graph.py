@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from facesearch.core.arrays import Vectors, normalised
 from facesearch.core.errors import FileWriteError, GalleryError, GalleryFormatError
+from facesearch.gallery.columns import Rows
 from facesearch.gallery.huge_pages import huge_pages
 from facesearch.gallery.options import IndexOptions
-from facesearch.gallery.table import Rows
 
 GROWTH = 1.5
 """Factor by which hnswlib's memory grows when it is exhausted."""

@@ -18,13 +18,14 @@ from facesearch.core.arrays import Vectors
 from facesearch.core.decision import Neighbour
 from facesearch.core.errors import GalleryFormatError
 from facesearch.core.template import Template, TemplateBatch
+from facesearch.gallery.columns import Rows
 from facesearch.gallery.exact import checked_k
 from facesearch.gallery.graph import Graph
 from facesearch.gallery.locks import ReadWriteLock
 from facesearch.gallery.options import IndexOptions
 from facesearch.gallery.shortcut import Shortcut
 from facesearch.gallery.snapshot import GraphFile, Snapshot, write_snapshot
-from facesearch.gallery.table import Rows, TemplateTable
+from facesearch.gallery.table import TemplateTable
 
 MAX_CHURN = 0.25
 """Share of rows removed or replaced since the graph was built past which it is rebuilt: links around them decay."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from facesearch.core.arrays import Vectors
 from facesearch.core.errors import GalleryError
 from facesearch.gallery.beam import Beam, load_library
-from facesearch.gallery.table import Rows
+from facesearch.gallery.columns import Rows
 
 MOST_CHANGES = 2048
 """Templates added or replaced since the graph was saved up to which they are scanned beside it (0.2 ms at 128 numbers)."""

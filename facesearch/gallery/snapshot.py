@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 
 from facesearch.core.compact import TemplateFormat
 from facesearch.core.errors import FileWriteError, GalleryFormatError, TemplateFormatError
-from facesearch.gallery.table import FREE, Rows, TemplateTable
+from facesearch.gallery.columns import Rows
+from facesearch.gallery.table import FREE, TemplateTable
 
 FORMAT = "facesearch-gallery"
 VERSION = 2

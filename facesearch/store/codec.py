@@ -42,7 +42,8 @@ def encode_vector(vector: NDArray[np.floating], template_format: TemplateFormat 
     if template_format == "f32":
         return checked.astype(STORED_FLOAT, copy=False).tobytes()
     n_behind = -len(checked) % STORED_FLOAT.itemsize
-    return bytes([BYTES_TAG + n_behind]) + quantised(checked[None])[0].tobytes() + bytes(n_behind)
+    numbers: bytes = quantised(checked[None])[0].tobytes()
+    return bytes([BYTES_TAG + n_behind]) + numbers + bytes(n_behind)
 
 
 def _of_bytes(data: bytes, what: str) -> Vectors | None:
@@ -57,7 +58,9 @@ def _of_bytes(data: bytes, what: str) -> Vectors | None:
     end = len(data) - n_behind
     if not 0 <= n_behind < STORED_FLOAT.itemsize or end < 2 or any(data[end:]):
         raise TemplateFormatError(f"{what} begins with the byte {data[0]:#x} and is no vector: the database is damaged")
-    return restored(checked_codes(np.frombuffer(data[1:end], dtype=np.int8)[None], what=f"{what}, row"))[0]
+    codes = checked_codes(np.frombuffer(data[1:end], dtype=np.int8)[None], what=f"{what}, row")
+    found: Vectors = restored(codes)[0]
+    return found
 
 
 def decode_vector(data: bytes, *, what: str = "stored template", dim: int | None = None) -> Vectors:

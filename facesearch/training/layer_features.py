@@ -173,7 +173,8 @@ def _figures(key: tuple[str, str], vectors: Vectors, learnt: Vectors | None, lab
 def _unit(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return rows of unit norm; a row of zeros stays one."""
     wide = np.asarray(vectors, dtype=np.float64)
-    return wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    units: NDArray[np.float64] = wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    return units
 
 
 def _tar(vectors: NDArray[np.floating], labels: NDArray[np.int64]) -> tuple[Rate | WeightedRate, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,7 +141,8 @@ def _tensor(message: memoryview) -> NDArray[np.float32] | None:
     return np.frombuffer(fields[4], dtype="<f4").reshape(sizes).astype(np.float32)
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:  # protobuf's wire format
+def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:
+    """Yield number and value of each field of a message in protobuf's wire format: a whole number, or bytes as a view."""
     place = 0
     while place < len(message):
         key, place = _varint(message, place)
