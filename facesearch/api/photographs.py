@@ -186,8 +186,8 @@ class PhotoBody(Generic[F]):
 
 
 def _in_form(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schemas of fields as a form holds them: a box is one text there."""
-    found = dict(properties)
+    """Return the schemas of fields as a form holds them: a box is one text there, and nothing is null."""
+    found = {name: _without_null(schema) for name, schema in properties.items()}
     if "roi" in found:
         number = r"[0-9]+(\.[0-9]+)?"
         found["roi"] = {
@@ -196,6 +196,15 @@ def _in_form(properties: Mapping[str, Any]) -> dict[str, Any]:
             "description": "The box `x1,y1,x2,y2` in pixels.",
         }
     return found
+
+
+def _without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema without null among its alternatives, and without it as the default."""
+    kept = {name: value for name, value in schema.items() if (name, value) != ("default", None)}
+    if "anyOf" not in kept:
+        return kept
+    alternatives = [one for one in kept.pop("anyOf") if one != {"type": "null"}]
+    return {**kept, **alternatives[0]} if len(alternatives) == 1 else {**kept, "anyOf": alternatives}
 
 
 def _validated(model: type[F], texts: Mapping[str, list[str]]) -> F:
