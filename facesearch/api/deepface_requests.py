@@ -162,8 +162,9 @@ def described(photos: tuple[str, ...], options: Mapping[str, Mapping[str, Any]])
     """
     as_text = {"type": "string", "contentEncoding": "base64", "description": "The photograph's file, `data:image/…;base64,…`."}
     as_file = {"type": "string", "format": "binary", "description": "The photograph's file."}
-    content = {}
+    content: dict[str, dict[str, Any]] = {}
     for kind, photo in (("application/json", as_text), ("multipart/form-data", as_file)):
         properties = {**dict.fromkeys(photos, photo), **options}
         content[kind] = {"schema": {"type": "object", "properties": properties, "required": list(photos)}}
+    content["application/json"]["example"] = dict.fromkeys(photos, "data:image/jpeg;base64,/9j/4A==")
     return {"requestBody": {"required": True, "content": content}}
