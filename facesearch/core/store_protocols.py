@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Protocol
 
 from facesearch.core.access_protocols import AccessReader, AccessWriter
+from facesearch.core.embedder_use import EmbeddersReader, EmbeddersWriter
 from facesearch.core.face import Box
 from facesearch.core.identity import Collection, EnrolledTemplate, FaceSummary, GalleryChange, Identity, KeptPicture, NewFace
 from facesearch.core.records import RecordsReader, RecordsWriter
@@ -18,7 +19,7 @@ from facesearch.core.template import TemplateBatch
 from facesearch.core.video import VideosReader, VideosWriter
 
 
-class StoreReader(RecordsReader, VideosReader, AccessReader, Protocol):
+class StoreReader(RecordsReader, VideosReader, AccessReader, EmbeddersReader, Protocol):
     """What can be asked of the store inside one transaction: a consistent picture."""
 
     def collections(self) -> tuple[Collection, ...]:
@@ -111,7 +112,7 @@ class StoreReader(RecordsReader, VideosReader, AccessReader, Protocol):
         ...
 
 
-class StoreWriter(StoreReader, RecordsWriter, VideosWriter, AccessWriter, Protocol):
+class StoreWriter(StoreReader, RecordsWriter, VideosWriter, AccessWriter, EmbeddersWriter, Protocol):
     """What can be changed inside one writing transaction; nothing is seen by others before it ends well."""
 
     def add_collection(self, name: str) -> Collection:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import exists, insert, select, update
+from sqlalchemy import delete, exists, insert, select, update
 
 from facesearch.core.compact import TemplateFormat
 from facesearch.core.errors import InputError, UnknownIdentityError
@@ -136,6 +136,11 @@ class FaceWriter(SqlReader):
         columns = select(PictureRow.kind, PictureRow.data, PictureRow.box, PictureRow.landmarks)
         row = self._session.first(columns.where(PictureRow.face_id == face_id))
         return None if row is None else dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+
+    def _drop_orphans(self, image_ids: Iterable[int]) -> None:
+        for chunk in chunks(image_ids):
+            is_needed = exists().where(FaceRow.image_id == ImageRow.id)
+            self._session.run(delete(ImageRow).where(ImageRow.id.in_(chunk), ~is_needed))
 
     def _record(self, collection_id: int, template_ids: Sequence[int], kind: ChangeKind) -> None:
         """Raise the revision by one a template and write each step to the history."""

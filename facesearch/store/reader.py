@@ -33,6 +33,7 @@ from facesearch.core.identity import (
 from facesearch.core.template import Template, TemplateBatch
 from facesearch.store.access import AccessReader
 from facesearch.store.codec import decode_box, decode_landmarks, decode_vector, decode_vectors
+from facesearch.store.embedders import EmbeddersReader
 from facesearch.store.jobs import JobsReader
 from facesearch.store.records import RecordsReader
 from facesearch.store.session import chunks
@@ -48,7 +49,7 @@ _IDENTITY_COLUMNS = (
 )
 
 
-class SqlReader(RecordsReader, VideosReader, AccessReader, JobsReader):
+class SqlReader(RecordsReader, VideosReader, AccessReader, JobsReader, EmbeddersReader):
     """A consistent picture of the database: ``facesearch.core.protocols.StoreReader`` on one open transaction.
 
     Not safe to use from several threads at once; open one transaction a thread.

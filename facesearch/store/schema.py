@@ -20,7 +20,7 @@ from facesearch.store.tables import Base, table_names
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD_REVISION = "0004"
+HEAD_REVISION = "0005"
 """The revision this release works with. Revisions are four-digit numbers that only rise, so older and newer can be told apart."""
 
 _VERSION = table("alembic_version", column("version_num"))

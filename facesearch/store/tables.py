@@ -96,6 +96,19 @@ class IdentityRow(Base):
     enrolled_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class EmbedderUseRow(Base):
+    """Which embedder a collection is searched with, where it was moved to one; see ``facesearch.core.embedder_use.EmbedderUse``."""
+
+    __tablename__ = "embedder_uses"
+
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id", ondelete="CASCADE"), primary_key=True)
+    current_name: Mapped[str] = mapped_column(Text)
+    current_id: Mapped[str] = mapped_column(Text)
+    other_name: Mapped[str | None] = mapped_column(Text)
+    other_id: Mapped[str | None] = mapped_column(Text)
+    is_copying: Mapped[bool] = mapped_column(Boolean)
+
+
 class ImageRow(Base):
     """A photograph that faces of a collection came from, without its pixels.
 

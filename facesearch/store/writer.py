@@ -23,24 +23,22 @@ from facesearch.core.identity import (
 )
 from facesearch.store import codec
 from facesearch.store.access import AccessWriter
-from facesearch.store.face_writer import FaceWriter
+from facesearch.store.embedder_writer import EmbeddersWriter
 from facesearch.store.jobs import JobsWriter
 from facesearch.store.records import RecordsWriter
-from facesearch.store.session import chunks
 from facesearch.store.tables import (
     ChangeRow,
     CollectionRow,
     FaceRow,
     FeedbackRow,
     IdentityRow,
-    ImageRow,
     TemplateRow,
     VideoTrackRow,
 )
 from facesearch.store.videos import VideosWriter
 
 
-class SqlWriter(FaceWriter, RecordsWriter, VideosWriter, AccessWriter, JobsWriter):
+class SqlWriter(EmbeddersWriter, RecordsWriter, VideosWriter, AccessWriter, JobsWriter):
     """``facesearch.core.protocols.StoreWriter`` on one open writing transaction.
 
     Names are checked by a query before they are written: writers take turns, so the answer holds, and the transaction stays usable
@@ -253,8 +251,3 @@ class SqlWriter(FaceWriter, RecordsWriter, VideosWriter, AccessWriter, JobsWrite
             select(TemplateRow.id).join(FaceRow, FaceRow.id == TemplateRow.face_id).where(FaceRow.identity_id == identity_id)
         )
         return tuple(row.id for row in self._session.rows(statement.order_by(TemplateRow.id)))
-
-    def _drop_orphans(self, image_ids: Iterable[int]) -> None:
-        for chunk in chunks(image_ids):
-            is_needed = exists().where(FaceRow.image_id == ImageRow.id)
-            self._session.run(delete(ImageRow).where(ImageRow.id.in_(chunk), ~is_needed))
