@@ -26,6 +26,8 @@ from facesearch.core.errors import (
     InputError,
     JobOverError,
     LabelTakenError,
+    StoreError,
+    UnknownJobError,
 )
 from facesearch.core.jobs import ItemOutcome, ItemState, Job, JobItem, JobState, NewJobItem
 from facesearch.service.enroll_many import LabelledPhotograph, PhotographOutcome
@@ -234,7 +236,8 @@ class BulkEnroll:
             self._thread.join()
         for job_id in self._held.jobs():
             self._held.drop(job_id)
-            self._records.release(job_id, self._owner)
+            with suppress(StoreError):  # they end by themselves
+                self._records.release(job_id, self._owner)
 
     def work_once(self) -> bool:
         """Work off a chunk of the job that waits longest; False where there is nothing to do now.
@@ -261,9 +264,9 @@ class BulkEnroll:
             self._held.drop(job_id)
             return
         digests = self._held.digests(job_id)[:CHUNK]
-        items = self._lease(job_id, digests)
         try:
-            outcomes = self._enrolled(job, items, work)
+            items = self._lease(job_id, digests)
+            outcomes = self._enrolled(job, items)
         except FaceSearchError as exc:
             self._failed(job_id, work, exc)
             return
@@ -274,7 +277,7 @@ class BulkEnroll:
                 self._records.set_state(job_id, JobState.WAITING_FOR_PHOTOS)
         self._held.drop(job_id, digests)
 
-    def _enrolled(self, job: Job, items: Sequence[JobItem], work: _Work) -> list[ItemOutcome]:
+    def _enrolled(self, job: Job, items: Sequence[JobItem]) -> list[ItemOutcome]:
         """Enroll items and return what became of them, after it is in the audit log."""
         options = BulkOptions.of(job.about.options)
         outcomes = []
@@ -282,7 +285,8 @@ class BulkEnroll:
             self._photographs(job, items), collection=job.about.collection, **options.as_json(), n_workers=self._n_workers
         ):
             outcomes.append(self._outcome(job, told))
-            self._renew(job.job_id, work)
+            for job_id in self._held.jobs():
+                self._renew(job_id, self._work.setdefault(job_id, _Work()))
         done = [one for one in outcomes if one.state is ItemState.DONE]
         if done:
             self._append_audit([_event(job, done, self._faces.collection_id(job.about.collection))])
@@ -329,7 +333,8 @@ class BulkEnroll:
     def _renew(self, job_id: str, work: _Work) -> None:
         if time.monotonic() - work.leased_at >= LEASE_S / 4:
             work.leased_at = time.monotonic()
-            self._lease(job_id, self._held.digests(job_id))
+            with suppress(UnknownJobError):  # removed: its photographs go at its turn
+                self._lease(job_id, self._held.digests(job_id))
 
     def _give_back(self, job_id: str) -> None:
         """Give up the leases of photographs that found no room, and keep those of the others."""
