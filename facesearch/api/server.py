@@ -33,6 +33,7 @@ from facesearch.server_parts import ServerParts
 from facesearch.server_settings import ServerSettings
 from facesearch.service.api_keys import ApiKeys
 from facesearch.service.audit import AuditLog
+from facesearch.service.free_memory import keep_heap_small
 from facesearch.service.idempotency import IdempotencyKeys
 from facesearch.service.job_records import JobRecords
 from facesearch.service.rate_limits import RateLimits
@@ -51,6 +52,7 @@ def app_from_environment() -> ASGIApp:
     Raises:
         FaceSearchError: A setting is wrong, the database cannot be used, or the audit log's files cannot.
     """
+    keep_heap_small()
     settings, server = Settings(), ServerSettings()
     set_up_logging(server.log_format, server.log_level)
     metrics = Metrics(version=__version__)

@@ -178,6 +178,9 @@ class _FolderRun:
         self._n_done = self._n_enrolled = 0
 
     def __call__(self, *, as_json: bool, **choices: Any) -> None:
+        from facesearch.service.free_memory import keep_heap_small
+
+        keep_heap_small()  # the process is this command's own
         total = self._count()
         try:
             with (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -41,3 +42,32 @@ def test_free_memory_between_blocks_in_use_is_given_back() -> None:
         pytest.skip("another C library")
     assert len(kept) == 50
     assert before - resident_bytes() > 20_000_000
+
+
+LARGE_BLOCKS = """
+import ctypes, sys
+from facesearch.service.free_memory import keep_heap_small
+names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+Info = type("Info", (ctypes.Structure,), {"_fields_": [(name, ctypes.c_size_t) for name in names.split()]})
+told = ctypes.CDLL(None).mallinfo2
+told.restype = Info
+if sys.argv[1] == "keep" and not keep_heap_small():
+    sys.exit(77)
+block = bytearray(2**24)
+del block
+before = told().hblks
+block = bytearray(2**20)
+print(told().hblks - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc alone can be set")
+def test_large_blocks_keep_to_pages_of_their_own() -> None:
+    found = {}
+    for way in ("leave", "keep"):
+        run = subprocess.run([sys.executable, "-c", LARGE_BLOCKS, way], capture_output=True, text=True, timeout=60)
+        if run.returncode == 77 or "mallinfo2" in run.stderr:
+            pytest.skip("another C library")
+        assert run.returncode == 0, run.stderr
+        found[way] = int(run.stdout)
+    assert found == {"leave": 0, "keep": 1}
