@@ -24,10 +24,11 @@ from facesearch.api.routing import guarded_router
 from facesearch.api.schemas.base import FaceChoiceValue, Label, Roi, Tag
 from facesearch.api.schemas.people import Enrolled, Enrollment, EnrollmentFailure
 from facesearch.core.access import Scope
-from facesearch.core.errors import EnrollmentError, FaceSearchError, InputError
+from facesearch.core.errors import EnrollmentError, FaceSearchError, InputError, UnknownIdentityError
+from facesearch.core.identity import Identity
 from facesearch.service.enroll import Enrollment as Done
 from facesearch.service.shapes import enrollment_shape, plain
-from facesearch.service.who import Who
+from facesearch.service.who import Who, version_of
 
 router = guarded_router("/v1/collections/{collection}/identities", tag="people")
 
@@ -105,18 +106,27 @@ async def _enrolled(
 
     def write(context: ServerContext) -> tuple[Enrolled, str]:
         done, failures = _enroll_all(context, caller, collection, who, sent)
-        person = context.faces.show(done[-1][1].identity.identity_id, collection=collection)
+        identity, version = _as_left(context, collection, done[-1][1])
         answer = Enrolled(
-            identity=described(context, [person.identity])[0],
+            identity=described(context, [identity])[0],
             enrollments=[Enrollment.model_validate({**enrollment_shape(one), "photo": place}) for place, one in done],
             failures=[_told(one) for one in failures],
         )
-        return answer, person.version
+        return answer, version
 
     answer, version = await in_pool(request, write, context_of(request))
     response.headers["ETag"] = etag(version)
     response.headers["Location"] = f"/v1/collections/{quote(collection, safe='')}/identities/{answer.identity.identity_id}"
     return answer
+
+
+def _as_left(context: ServerContext, collection: str, last: Done) -> tuple[Identity, str]:
+    """Return the person as the enrolment left it, and its version."""
+    try:
+        person = context.faces.show(last.identity.identity_id, collection=collection)
+    except UnknownIdentityError:  # removed by another request since: what was enrolled is answered all the same, with no face left
+        return last.identity, version_of(last.identity, ())
+    return person.identity, person.version
 
 
 def _enroll_all(
