@@ -2,12 +2,12 @@
 
 Usage: ``python -m benchmarks.service [--data FOLDER] [--rounds 3] [--seconds 4] [--json FILE]``; LFW is in ``FOLDER/lfw``.
 
-Ours is ``facesearch serve`` as it comes, one process, with everything it does for a request: the key, its rate, the audit log on
-the disk. deepface's service is its own Flask application under gunicorn with one worker, as its Docker file starts it, and, since
-that answers one request at a time, once more with two. It compares by ``SFace``, the fastest of its networks whose files are to
-be had without a download, and by ``VGG-Face``, its API's default (random numbers for weights: the same work, no accuracy), both
-behind its fast detector ``yunet``. Same photographs (pairs of LFW's View 1), same clients (``benchmarks.load``), which share the
-two cores with the server; servers take turns, those that are not asked sleep.
+Ours is ``facesearch serve`` with a process for each of the two cores (its start is that of one), with everything it does for a
+request: the key, its rate, the audit log on the disk. deepface's service is its own Flask application under gunicorn with one
+worker, as its Docker file starts it, and, since that answers one request at a time, once more with two. It compares by ``SFace``,
+the fastest of its networks whose files are to be had without a download, and by ``VGG-Face``, its API's default (random numbers
+for weights: the same work, no accuracy), both behind its fast detector ``yunet``. Same photographs (pairs of LFW's View 1), same
+clients (``benchmarks.load``), which share the two cores with the server; servers take turns, those that are not asked sleep.
 """
 
 from __future__ import annotations
@@ -251,8 +251,10 @@ def usable(servers: Mapping[str, tuple[Server, list[bytes]]], n: int) -> list[in
 
 
 def resident_mb(pid: int) -> float:
-    """Return the resident memory of a process in MB."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    """Return the resident memory of a process and those it started in MB; what they share counts in each."""
+    pids = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+    pages = sum(int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in pids)
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def add_rows(results: Results, clients: int, found: Mapping[str, list[Answers]]) -> None:
@@ -319,7 +321,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS)
     parser.add_argument("--gunicorn", type=int, nargs="*", default=(1, 2), help="workers of the peer's servers; none leaves it out")
     parser.add_argument("--only", choices=("start", "verify", "identify"), nargs="+", default=("start", "verify", "identify"))
-    parser.add_argument("--workers", type=int, default=1, help="processes of ours")
+    parser.add_argument("--workers", type=int, default=2, help="processes of ours")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
@@ -340,7 +342,7 @@ def main() -> None:
                 measure_verify(results, server, chosen, given)
             if "identify" in given.only:
                 measure_identify(results, server, identify, given)
-            results.tables.append(f"memory of facesearch's process at the end: {resident_mb(server.pid):.0f} MB")
+            results.tables.append(f"memory of facesearch's {given.workers} processes at the end: {resident_mb(server.pid):.0f} MB")
     results.versions = package_versions(PEERS, ["deepface", "tensorflow", "flask", "gunicorn"])
     results.write(given.json)
 
