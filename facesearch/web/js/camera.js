@@ -30,9 +30,9 @@ export async function takePhotograph() {
         stream.getTracks().forEach((track) => track.stop());
         return;
       }
-      const video = h("video", { autoplay: true, playsinline: true, muted: true, srcObject: stream, "aria-label": "What the camera sees" });
-      put(place, video);
-      take.disabled = false;
+      // Not before there is a picture: an early press would take one of no size.
+      const ready = () => { take.disabled = false; };
+      put(place, h("video", { autoplay: true, playsinline: true, muted: true, srcObject: stream, "aria-label": "What the camera sees", on: { loadeddata: ready } }));
     };
     if (navigator.mediaDevices?.getUserMedia) start();
     else put(place, notice("bad", "Browsers open the camera only for pages from this machine or over HTTPS."));
