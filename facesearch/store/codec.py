@@ -46,8 +46,8 @@ def encode_vector(vector: NDArray[np.floating], template_format: TemplateFormat 
     return bytes([BYTES_TAG + n_behind]) + numbers + bytes(n_behind)
 
 
-def _of_bytes(data: bytes, what: str) -> Vectors | None:
-    """Return the vector that was stored as bytes; None for one of float32.
+def _of_bytes(data: bytes, what: str, dim: int | None) -> Vectors | None:
+    """Return the vector that was stored as bytes, of ``dim`` numbers where that is known; None for one of float32.
 
     Raises:
         TemplateFormatError: The tag, the zeros or the largest byte are not those of a vector.
@@ -56,8 +56,12 @@ def _of_bytes(data: bytes, what: str) -> Vectors | None:
         return None
     n_behind = data[0] - BYTES_TAG
     end = len(data) - n_behind
-    if not 0 <= n_behind < STORED_FLOAT.itemsize or end < 2 or any(data[end:]):
-        raise TemplateFormatError(f"{what} begins with the byte {data[0]:#x} and is no vector: the database is damaged")
+    if not 0 <= n_behind < STORED_FLOAT.itemsize or end < 2 or any(data[end:]) or dim not in (None, end - 1):
+        wanted = "no vector" if dim is None else f"no vector of {dim} numbers"
+        raise TemplateFormatError(
+            f"{what} has {len(data)} bytes, the first of them {data[0]:#x}: that is {wanted}, the database is damaged",
+            n_bytes=len(data),
+        )
     codes = checked_codes(np.frombuffer(data[1:end], dtype=np.int8)[None], what=f"{what}, row")
     found: Vectors = restored(codes)[0]
     return found
@@ -74,9 +78,8 @@ def decode_vector(data: bytes, *, what: str = "stored template", dim: int | None
     Raises:
         TemplateFormatError: The number of bytes is wrong, or the values are not finite or not of unit norm.
     """
-    held = _of_bytes(data, what)
+    held = _of_bytes(data, what, dim)
     if held is not None:
-        _check_length(STORED_FLOAT.itemsize * len(held), dim, what)
         return checked_vector(held)
     _check_length(len(data), dim, what)
     return checked_vector(np.frombuffer(data, dtype=STORED_FLOAT).astype(np.float32))

@@ -8,14 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from facesearch import FaceSearch
 from facesearch.core.errors import ModelFileError, ModelLicenceError, UnsupportedModelError
 from facesearch.core.face import Detection, FaceCrop
+from facesearch.embedding.architecture import default_architecture
 from facesearch.embedding.card_file import ARCFACE_112
 from facesearch.embedding.description import Description
 from facesearch.embedding.embedder import create_embedder
+from facesearch.embedding.embedding_network import build_network
 from facesearch.embedding.library import ModelLibrary
+from facesearch.embedding.networks import trainable_network
+from facesearch.embedding.prepared import prepared_planes
+from facesearch.embedding.recipes import carried_file, load_recipe
+from facesearch.embedding.weights import load_weights
 from facesearch.inference import create_engine
 
 pytestmark = pytest.mark.peers
@@ -170,3 +177,30 @@ def test_facenet_pytorchs_own_file_agrees_with_facenet_pytorch(library: ModelLib
     with torch.inference_mode():
         expected = theirs((torch.from_numpy(crops).permute(0, 3, 1, 2).float() - 127.5) / 128).numpy()
     assert embedded(library, "facenet-vggface2", crops) == pytest.approx(directions(expected), abs=1e-3)
+
+
+def test_facenets_weights_of_the_frozen_graph_can_be_trained(library: ModelLibrary, carried) -> None:
+    file = carried("graph_final.pb")
+    if "facenet-casia-webface" not in {card.name for card in library.list()}:
+        library.add(file, "facenet-casia-webface")
+    pictures = noisy_crops(160, 2)
+    wanted = directions(embedded(library, "facenet-casia-webface", pictures))
+    card = library.card("facenet-casia-webface")
+    network = build_network(default_architecture("inception-resnet-v1", preparation=card.preparation)).eval()
+    assert load_weights(network, file) == ()
+    with torch.inference_mode():
+        found = network(prepared_planes(torch.from_numpy(pictures), card.preparation)).numpy()
+    np.testing.assert_allclose(directions(found), wanted, atol=1e-4)
+
+
+def test_dlibs_network_can_be_trained(library: ModelLibrary) -> None:
+    file = carried_file(load_recipe("dlib"))
+    if file is None:
+        pytest.skip("no dlib network: pip install 'facesearch[dlib]'")
+    if "dlib" not in {card.name for card in library.list()}:
+        library.add(file)
+    pictures = noisy_crops(150, 2)
+    network = trainable_network(library.card("dlib"))
+    with torch.inference_mode():
+        found = network(prepared_planes(torch.from_numpy(pictures), network.architecture.preparation)).numpy()
+    np.testing.assert_allclose(directions(found), directions(embedded(library, "dlib", pictures)), atol=1e-4)
