@@ -3,7 +3,7 @@
 PYTHONPATH=. python benchmarks/folder.py --images ../shared/data/lfw/images [--limit N] [--json FILE]
 
 The gallery is new and in a folder of its own. The first photographs, in which networks are compiled, are left out of the rate.
-The process is set up as ``facesearch index-folder`` sets up its own (``keep_heap_small``). Memory is read every hundred photographs,
+The process is set up as ``facesearch index-folder`` sets up its own (``keep_heap_small``). Memory is read every 100 photographs,
 while others are on their way; its growth is from the median of the readings of photographs 500 to 1,000 to that of the last 500.
 Stage costs are processor time of one thread alone, measured on a part of the photographs after the run.
 """

@@ -3,7 +3,7 @@
 An error that is kept as an outcome holds, by its traceback, everything that was at hand where it was raised (the photograph's
 pixels), and often itself, so that only Python's collector of cycles frees it, any number of photographs later. The C library keeps
 what was freed between blocks still in use, for later: beside work that makes and drops large arrays all the time, arrays that grow
-(a gallery's) leave ever more of it behind. It frees no object itself. Only a process of our own (a command, the service) may have its
+(a gallery's) leave ever more of it behind. It frees no object itself. Only a process of our own (a command, the service) has its
 allocator set: a library leaves that to its user.
 """
 
@@ -28,7 +28,7 @@ def without_frames(error: Error) -> Error:
 
 
 PAGES_FROM_BYTES = 2**17
-"""Blocks of this size and more get pages of their own where ``keep_heap_small`` was called: an LFW photograph's pixels are 2¹⁷·⁵."""
+"""Blocks from this size on get pages of their own where ``keep_heap_small`` was called: an LFW photograph's pixels are 2¹⁷·⁵."""
 
 _M_MMAP_THRESHOLD = -3  # malloc.h of glibc
 
