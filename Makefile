@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml hatch_build.py $(wildcard facesearch/*/native/*.cpp fac
 	  echo "make: no C++ compiler '$(CXX)' found (hnswlib is compiled); on Debian and Ubuntu: apt install g++" >&2; exit 1; }
 	@test -e "$(BIN)/pip" || { echo "==> making $(VENV) with $$("$(PYTHON)" -V)"; "$(PYTHON)" -m venv --clear "$(VENV)"; }
 	@echo "==> installing facesearch and its dependencies into $(VENV) (minutes the first time: torch and OpenVINO are large)"
-	@"$(BIN)/python" -m pip install --quiet --editable '.[dev]'
+	@"$(BIN)/python" -m pip install --quiet --editable '.[dev,server]'
 	@touch "$@"
 
 demo: $(STAMP)  ## enroll, verify and identify people in real photographs; shows a picture of the result
