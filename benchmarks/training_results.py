@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--against")
     parser.add_argument("--pixels", type=Path)
     parser.add_argument("--untrained", action="store_true")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     store = CropStore.open(arguments.store).of_people(read_names(arguments.people))
     print(f"{len(store)} crops of {len(store.people)} people")
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,7 @@ from facesearch.training.distributed import Group
 from facesearch.training.loader import Batch, BatchLoader
 from facesearch.training.losses import CollapseWatch, spread_of
 from facesearch.training.miners import squared_distances
+from facesearch.training.norms import fresh_statistics
 from facesearch.training.objective import Objective, StepValue
 from facesearch.training.optimiser import MovingAverage, build_optimiser, rate_factor, restore_state, set_rate, state_tensors
 from facesearch.training.plan import TrainingPlan
@@ -33,6 +35,9 @@ from facesearch.training.validation import Validated, embedded, validated
 
 LOG_EVERY = 10
 """Steps between lines of the log."""
+
+NORM_BATCHES = 16
+"""Batches that the statistics of norms are taken from before a network is measured or written."""
 
 Tell = Callable[[str], None]
 """Told what happened, a line at a time."""
@@ -326,14 +331,22 @@ class Trainer:
 
     def measured(self, store: CropStore) -> Validated:
         """Return the figures of the averaged weights."""
-        with self.average.applied(self.network):
+        with self._as_used():
             vectors = embedded(self._prepared, store, device=self._m.device, bf16=self._is_bf16)
         return validated(vectors, store)
 
     def save_average(self) -> str:
         """Write the averaged weights as the run's network; return the file's digest."""
-        with self.average.applied(self.network):
+        with self._as_used():
             return save_network(self.network, self._m.folder.best)
+
+    @contextmanager
+    def _as_used(self) -> Iterator[None]:
+        """Let the network have the averaged weights, and norms that fit them, for a while."""
+        loader = self._m.make_loader(range(0))
+        batches = (torch.from_numpy(loader.make(step).pixels).to(self._m.device) for step in range(NORM_BATCHES))
+        with self.average.applied(self.network), fresh_statistics(self.network, self._prepared, batches):
+            yield
 
     def _save(self) -> None:
         if self._m.group.is_first:

@@ -93,6 +93,7 @@ TORCH_AT_THE_TOP = {
     "training/frozen_prelu.py",
     "training/losses.py",
     "training/miners.py",
+    "training/norms.py",
     "training/objective.py",
     "training/optimiser.py",
     "training/session.py",

@@ -12,6 +12,7 @@ from torch import nn
 from facesearch.embedding.architecture import default_architecture
 from facesearch.embedding.embedding_network import build_network
 from facesearch.training.frozen_prelu import FrozenPReLU, freeze_slopes
+from facesearch.training.norms import fresh_statistics, trained_norms
 from facesearch.training.objective import Objective, Teacher, embedding_distance, similarity_distance
 from facesearch.training.optimiser import MovingAverage, build_optimiser, rate_factor, restore_state, set_rate, state_tensors
 from facesearch.training.plan import TrainingPlan
@@ -94,6 +95,30 @@ def test_slopes_are_exchanged_throughout_and_keep_their_names() -> None:
     assert list(before) == list(after)
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not any(one.requires_grad for name, one in network.named_parameters() if "prelu" in name)
+
+
+def test_norms_have_the_statistics_of_the_present_weights_for_a_while() -> None:
+    network = build_network(default_architecture("mobilenet", width=0.125, dim=8, has_norms=True, layer="block3", pooling="mean"))
+    network.freeze_until("stem")
+    network.train()
+    norms = trained_norms(network)
+    assert len(norms) == 6  # those of the stem are frozen
+    batches = [torch.randn(4, 3, 112, 112, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    seen: list[torch.Tensor] = []
+    hook = norms[0].register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].detach()))
+    with fresh_statistics(network, network, batches):
+        hook.remove()
+        assert len(seen) == 2
+        slow = torch.stack([one.mean(dim=(0, 2, 3)) for one in seen]).mean(dim=0)
+        torch.testing.assert_close(norms[0].running_mean, slow, atol=1e-5, rtol=1e-4)
+        spread = torch.stack([one.transpose(0, 1).flatten(1).var(dim=1) for one in seen]).mean(dim=0)
+        torch.testing.assert_close(norms[0].running_var, spread, atol=1e-5, rtol=1e-3)
+        assert torch.equal(network.state_dict()["stages.stem.norm.running_mean"], before["stages.stem.norm.running_mean"])
+    after = network.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert all(norm.momentum == 0.1 for norm in norms)
+    assert network.training
 
 
 def test_rates_rise_in_a_line_and_fall_by_the_schedule() -> None:

@@ -1,0 +1,55 @@
+"""Statistics of batch norms made anew for the weights that are used: averaged weights never saw a batch.
+
+Running statistics of training lag behind the weights (by hundreds of steps at MobileNetV3's momentum of 0.01) and are of the last
+step's weights; a network measured with them can look collapsed although it has learned. It trains nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from facesearch.embedding.embedding_network import EmbeddingNetwork
+
+
+def trained_norms(network: EmbeddingNetwork) -> list[nn.BatchNorm2d]:
+    """Return the batch norms of a network that are not frozen."""
+    frozen = {id(module) for name in network.frozen_stages for module in network.stages[name].modules()}
+    return [one for one in network.modules() if isinstance(one, nn.BatchNorm2d) and id(one) not in frozen]
+
+
+@contextmanager
+def fresh_statistics(network: EmbeddingNetwork, prepared: nn.Module, batches: Iterable[torch.Tensor]) -> Iterator[None]:
+    """Let a network's norms have the statistics of some batches under its present weights, for a while.
+
+    The mean of the batches' statistics, each weighing the same (Wu & Johnson 2021, "Rethinking 'batch' in BatchNorm", section 3).
+
+    Args:
+        network: Its norms; without any that is trained nothing happens.
+        prepared: The network behind its preparation.
+        batches: Crops, uint8 ``(B, S, S, 3)``, on its device; at least one.
+    """
+    norms = trained_norms(network)
+    if not norms:
+        yield
+        return
+    was_training = network.training
+    kept = [({name: one.clone() for name, one in norm.state_dict().items()}, norm.momentum) for norm in norms]
+    try:
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the plain mean
+        network.train()
+        with torch.no_grad():
+            for pixels in batches:
+                prepared(pixels)
+        network.train(was_training)
+        yield
+    finally:
+        for norm, (state, momentum) in zip(norms, kept, strict=True):
+            norm.load_state_dict(state)
+            norm.momentum = momentum
+        network.train(was_training)
