@@ -176,7 +176,7 @@ class BinaryIndex(ExactIndex):
     """A ``GalleryIndex`` that compares a probe with the bits of every template, and scores the nearest by their bytes.
 
     Approximate: a true neighbour whose bits are far may be missing, its place taken by the next. It needs no graph: a template of
-    128 numbers takes 160 bytes in memory, of which 16 are read by every search.
+    128 numbers takes 160 bytes of columns, of which a search reads 16 (2 ms at 100,000 templates; docs/compression.md).
 
     Args:
         embedder_id: The embedder of every template.
