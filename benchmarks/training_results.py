@@ -26,10 +26,12 @@ from facesearch.evaluation.all_pairs import all_pairs
 from facesearch.evaluation.resampling import PairSums, all_pairs_sums, bootstrap_differences, bootstrap_intervals
 from facesearch.training.crop_store import CropStore
 from facesearch.training.export import load_best
+from facesearch.training.norms import fresh_statistics
 from facesearch.training.run_folder import RunFolder
 from facesearch.training.validation import embedded, read_names
 
 N_COMPONENTS = 128
+NORM_CROPS = 128
 PIXELS_PX = 28
 
 
@@ -92,7 +94,11 @@ def main() -> None:
         if arguments.untrained:
             torch.manual_seed(0)
             fresh = build_network(network.architecture)
-            measured(f"{run.name}, untrained", of(Prepared(fresh, network.architecture.preparation)), store, arguments.fmr)
+            prepared = Prepared(fresh, network.architecture.preparation)
+            # Norms as they begin would make one vector of everything: they get the statistics of crops, as after training.
+            crops = (torch.from_numpy(store.crops(np.arange(at, at + NORM_CROPS))) for at in range(0, 4 * NORM_CROPS, NORM_CROPS))
+            with fresh_statistics(fresh, prepared, crops):
+                measured(f"{run.name}, untrained", of(prepared), store, arguments.fmr)
         after = measured(run.name, of(Prepared(network, network.architecture.preparation)), store, arguments.fmr)
         if before is not None:
             (gap,) = bootstrap_differences(after, before)
