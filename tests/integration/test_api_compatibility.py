@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,6 +98,33 @@ def test_deepface_compares_the_most_alike_faces(api: Api):
     answer = deepface(api, "verify", img1=text_of(two_faces(api)), img2=text_of(portrait(api, "b", 0, 2)))
     assert answer["verified"] is True
     assert answer["facial_areas"]["img1"]["x"] == 2
+
+
+def test_deepface_looks_at_each_photograph_once(api: Api):
+    before = api.networks.n_embedded
+    two = text_of(two_faces(api))
+    assert deepface(api, "verify", img1=two, img2=two)["verified"] is True
+    assert api.networks.n_embedded - before == 4
+
+
+def test_deepface_leaves_out_who_was_removed_while_it_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    api = Api(tmp_path)
+    try:
+        for place, label in enumerate(("Ada", "Bob")):
+            assert api.enroll(label, place).status_code == 201
+        faces = api.world.faces
+        identify = faces.identify
+
+        def decided(*given: Any, **named: Any) -> Any:
+            found = identify(*given, **named)
+            faces.remove("Ada")
+            return found
+
+        monkeypatch.setattr(faces, "identify", decided)
+        (found,) = deepface(api, "find", img=text_of(portrait(api, "a", 0)), similarity_search=True)["results"]
+        assert [one["identity"] for one in found] == ["Bob"]
+    finally:
+        api.close()
 
 
 def test_deepface_represents(api: Api):

@@ -6,6 +6,9 @@ It answers with this service's networks, thresholds and error rates, whatever mo
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
+from contextlib import suppress
+from itertools import product
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -28,6 +31,7 @@ from facesearch.api.schemas.compatibility import (
 from facesearch.core.access import Scope
 from facesearch.core.decision import Candidate, Identification
 from facesearch.core.decision import Verification as Decision
+from facesearch.core.errors import UnknownIdentityError
 from facesearch.core.face import Detection
 from facesearch.core.template import compare
 from facesearch.service.pipeline import ProbeFace
@@ -82,8 +86,8 @@ async def verify(request: Request, caller: Annotated[Caller, Depends(require(Sco
     first, second = asked.photo("img1", "img1_path"), asked.photo("img2", "img2_path")
 
     def decide(context: ServerContext) -> tuple[Decision, ProbeFace, ProbeFace]:
-        pairs = [(a, b) for a in context.faces.find_faces(first) for b in context.faces.find_faces(second)]
-        a, b = max(pairs, key=lambda pair: compare(pair[0].template, pair[1].template))
+        faces_a, faces_b = context.faces.find_faces(first), context.faces.find_faces(second)
+        a, b = max(product(faces_a, faces_b), key=lambda pair: compare(pair[0].template, pair[1].template))
         return context.faces.verify(a, b), a, b
 
     decision, a, b = await in_pool(request, decide, context_of(request))
@@ -122,13 +126,11 @@ async def _found(request: Request, caller: Caller, asked: DeepfaceRequest) -> De
     def decide(context: ServerContext) -> tuple[tuple[Identification, ...], list[list[DeepfaceMatch]], int | None]:
         collection_id = context.faces.collection_id(collection)
         decided = context.faces.identify(photo, k, collection=collection)
+        shown = [[each for each in one.candidates if is_all or each.score >= one.threshold_of(each)] for one in decided]
+        places = _places(context, {each.identity_id for some in shown for each in some}, collection)
         matches = [
-            [
-                _match(context, one, candidate, collection, metric)
-                for candidate in one.candidates
-                if is_all or candidate.score >= one.threshold_of(candidate)
-            ]
-            for one in decided
+            [_match(one, each, places[each.template_id], metric) for each in some if each.template_id in places]
+            for one, some in zip(decided, shown, strict=True)
         ]
         return decided, matches, collection_id
 
@@ -157,9 +159,17 @@ def collection_of(request: Request, caller: Caller, named: str | None) -> str:
     return name
 
 
-def _match(context: ServerContext, one: Identification, candidate: Candidate, collection: str, metric: str) -> DeepfaceMatch:
-    enrolled = context.faces.show(candidate.identity_id, collection=collection).templates
-    target = next(stored.provenance.detection for stored in enrolled if stored.template_id == candidate.template_id)
+def _places(context: ServerContext, identity_ids: Iterable[int], collection: str) -> dict[int, Detection]:
+    """Return where the faces of people were, by template id; without those of people who were removed meanwhile."""
+    places = {}
+    for identity_id in identity_ids:
+        with suppress(UnknownIdentityError):
+            person = context.faces.show(identity_id, collection=collection)
+            places.update({stored.template_id: stored.provenance.detection for stored in person.templates})
+    return places
+
+
+def _match(one: Identification, candidate: Candidate, target: Detection, metric: str) -> DeepfaceMatch:
     return DeepfaceMatch(
         identity=candidate.label,
         **{f"target_{name}": value for name, value in _box(target).items()},
