@@ -1,6 +1,7 @@
-"""Connections whose request's head comes too slowly, or is too large: closed, where uvicorn would wait and collect for ever.
+"""Connections that are slow to send a request's head, send too large a one, or take no answer: closed, where uvicorn would wait.
 
-What comes behind the head is limited by ``facesearch.api.requests``.
+A body that somebody asks for is limited by ``facesearch.api.requests``; one that nobody wants any more, since the answer is sent
+already, has as long as the next head.
 """
 
 from __future__ import annotations
@@ -12,18 +13,22 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_TIMEOUT_S = 10.0
-"""Longest that a new connection may take to send a request's head, in seconds."""
+"""Longest that a new connection may take to send a request's head, and one that was answered the next, in seconds."""
+
+STALLED_S = 60.0
+"""Longest that an answer may wait for a client that takes nothing of it, in seconds."""
 
 HEAD_BYTES = 64 * 1024
 """Largest head of a request."""
 
 
 class TimedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol with limits on the time and the size of a request's head."""
+    """uvicorn's HTTP protocol with limits on the time and the size of a request's head, and on the time an answer is not taken."""
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
         self._head_timer: TimerHandle | None = None
+        self._stalled_timer: TimerHandle | None = None
         self._head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -34,6 +39,7 @@ class TimedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no more."""
         self._head_is_there()
+        self._answer_is_taken()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -57,6 +63,29 @@ class TimedProtocol(HttpToolsProtocol):
         """Wait no more and answer."""
         self._head_is_there()
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next head: uvicorn's own limit begins anew with every byte of a body that nobody reads."""
+        is_last = not self.pipeline
+        super().on_response_complete()
+        if is_last and self._head_timer is None and not self.transport.is_closing():
+            self._await_head()
+
+    def pause_writing(self) -> None:
+        """Begin to wait for a client that takes nothing."""
+        super().pause_writing()
+        if self._stalled_timer is None:
+            self._stalled_timer = self.loop.call_later(STALLED_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Wait no more for it."""
+        self._answer_is_taken()
+        super().resume_writing()
+
+    def _answer_is_taken(self) -> None:
+        if self._stalled_timer is not None:
+            self._stalled_timer.cancel()
+            self._stalled_timer = None
 
     def _await_head(self) -> None:
         self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.close)
