@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from facesearch.core.calibration import Calibration
 from facesearch.core.decision import OperatingPoints, UnmeasuredPoints
-from facesearch.core.errors import OperatingPointError, SettingsError, UncalibratedEmbedderError
+from facesearch.core.embedder_use import NamedEmbedder
+from facesearch.core.errors import IncompatibleTemplatesError, OperatingPointError, SettingsError, UncalibratedEmbedderError
 from facesearch.core.face import Detection
 from facesearch.core.identity import Keep, KeptPicture
 from facesearch.core.image import Image
@@ -30,7 +31,8 @@ from facesearch.imaging.crops import face_picture, photo_picture
 from facesearch.imaging.decode import DecodeLimits, decode_image
 from facesearch.imaging.quality import measure_quality
 from facesearch.inference import Engine, Precision, create_engine
-from facesearch.measuring import MeasuringParts
+from facesearch.moving import MovingParts
+from facesearch.service.embedder_choice import EmbedderChoice
 from facesearch.service.enroll import Enroll
 from facesearch.service.enroll_folder import EnrollFolder
 from facesearch.service.exchange import Exchange
@@ -58,7 +60,7 @@ if TYPE_CHECKING:
     from facesearch.service.gallery_doctor import GalleryDoctor
 
 
-class Parts(MeasuringParts):
+class Parts(MovingParts):
     """The objects of one set of settings, each made when it is first asked for.
 
     Args:
@@ -192,6 +194,41 @@ class Parts(MeasuringParts):
         return GalleryIndexes(self.store, factory, embedder_id=self.embedder_id, folder=folder)
 
     @cached_property
+    def embedders(self) -> EmbedderChoice[Parts]:
+        """The objects of every embedder that a collection was moved to, these among them."""
+        return EmbedderChoice(self.store, self.embedder_id, lambda: self, self._of_embedder)
+
+    def _of_embedder(self, embedder: NamedEmbedder) -> Parts:
+        """Return the objects of another embedder, which share everything else with these.
+
+        Raises:
+            IncompatibleTemplatesError: Its weights are not those of the collection's templates.
+        """
+        made = self._with_settings(
+            self.settings.model_copy(update={"embedder": embedder.name, "flip_average": embedder.is_flip_averaged})
+        )
+        if made.embedder_id != embedder.embedder_id:
+            raise IncompatibleTemplatesError(
+                f"the collection is searched with {embedder.embedder_id}, {embedder.name} is {made.embedder_id} here: add the "
+                "weights it was embedded with (facesearch models add), or move it (facesearch gallery migrate --to NAME)",
+                embedder_id=made.embedder_id,
+                enrolled_with=embedder.embedder_id,
+            )
+        shared = ("store", "engine", "detector", "embedders", "service_choice")
+        vars(made).update({name: getattr(self, name) for name in shared})
+        return made
+
+    def _with_settings(self, settings: Settings) -> Parts:
+        return Parts(settings)
+
+    @cached_property
+    def service_choice(self) -> EmbedderChoice[Services]:
+        """What the façade passes on to, by embedder."""
+        return EmbedderChoice(
+            self.store, self.embedder_id, lambda: self.services, lambda embedder: self.embedders.named(embedder).services
+        )
+
+    @cached_property
     def services(self) -> Services:
         """Everything the façade passes on to."""
         settings, store, indexes, pipeline = self.settings, self.store, self.indexes, self.pipeline
@@ -226,6 +263,7 @@ class Parts(MeasuringParts):
             ),
             videos=lambda: self.videos,
             collection=settings.collection,
+            embedders=self.service_choice,
         )
 
     @cached_property

@@ -75,6 +75,9 @@ class ServerParts(Parts):
         self._made_embedder = made
         return made
 
+    def _with_settings(self, settings: Settings) -> Parts:
+        return ServerParts(settings, self.server, on_batch=self._on_batch)
+
     @cached_property
     def faces(self) -> FaceSearch:
         """The library's front over these objects."""

@@ -183,47 +183,54 @@ class World:
     """A façade over fakes for the networks and the real store and index in a folder."""
 
     def __init__(
-        self, folder: Path, *, networks: FakeNetworks | None = None, fusion: Fusion = DEFAULT_FUSION, **index: object
+        self,
+        folder: Path,
+        *,
+        networks: FakeNetworks | None = None,
+        fusion: Fusion = DEFAULT_FUSION,
+        store: SqlStore | None = None,
+        points: OperatingPoints = POINTS,
+        **index: object,
     ) -> None:
         self.folder = folder
+        self.points = points
         self.networks = networks or FakeNetworks()
         embedder_id = self.networks.embedder_id
-        self.store = SqlStore(f"sqlite:///{folder / 'gallery.db'}", create=True)
+        self.store = store or SqlStore(f"sqlite:///{folder / 'gallery.db'}", create=True)
         factory = GalleryIndexFactory(embedder_id, DIM, IndexOptions(**index))
         self.indexes = GalleryIndexes(self.store, factory, embedder_id=embedder_id, folder=folder / "index")
         nets = self.networks
         self.pipeline = FacePipeline(nets.decode, nets, nets.align, nets, min_face_px=20)
-        enroll = Enroll(self.store, self.indexes, POINTS, duplicate_fpir=1e-3, mismatch_fmr=1e-2)
+        enroll = Enroll(self.store, self.indexes, points, duplicate_fpir=1e-3, mismatch_fmr=1e-2)
         known = KnownFiles(self.store, embedder_id, lambda: FileJournal(folder / "enrolled-files.journal", {}))
         search = GallerySearch(self.store, self.indexes, default_collection="default", fusion=fusion)
-        identify = Identify(search, POINTS, default_fpir=1e-2)
+        identify = Identify(search, points, default_fpir=1e-2)
         self.films: dict[str, FakeFilm] = {}
         self.videos = self._make_videos(identify, fusion)
-        self.faces = FaceSearchService(
-            Services(
-                pipeline=self.pipeline,
-                store=self.store,
-                indexes=self.indexes,
-                points=POINTS,
-                enrolment=Enrolment(enroll, EnrollFolder(self.pipeline, enroll, make_picture, known), make_picture, Keep.NONE),
-                verify=Verify(*(self.store, POINTS), default_fmr=1e-4, fusion=fusion, calibration=self._calibration),
-                identify=identify,
-                people=People(self.store, self.indexes, default_collection="default"),
-                exchange=Exchange(self.store, embedder_id=embedder_id),
-                records=Records(
-                    SavedPoints(self.store, embedder_id=embedder_id),
-                    lambda: Calibrate(self.store, EmbedPhotographs(self.pipeline, {})),
-                    FeedbackBook(self.store, fusion=fusion),
-                ),
-                videos=lambda: self.videos,
-                collection="default",
-            )
+        self.services = Services(
+            pipeline=self.pipeline,
+            store=self.store,
+            indexes=self.indexes,
+            points=points,
+            enrolment=Enrolment(enroll, EnrollFolder(self.pipeline, enroll, make_picture, known), make_picture, Keep.NONE),
+            verify=Verify(*(self.store, points), default_fmr=1e-4, fusion=fusion, calibration=self._calibration),
+            identify=identify,
+            people=People(self.store, self.indexes, default_collection="default"),
+            exchange=Exchange(self.store, embedder_id=embedder_id),
+            records=Records(
+                SavedPoints(self.store, embedder_id=embedder_id),
+                lambda: Calibrate(self.store, EmbedPhotographs(self.pipeline, {})),
+                FeedbackBook(self.store, fusion=fusion),
+            ),
+            videos=lambda: self.videos,
+            collection="default",
         )
+        self.faces = FaceSearchService(self.services)
 
     def _make_videos(self, identify: Identify, fusion: Fusion) -> Videos:
         nets, where = self.networks, {"embedder_id": self.networks.embedder_id, "default_collection": "default"}
         index = IndexVideo(
-            *(self.store, identify, POINTS),
+            *(self.store, identify, self.points),
             finder_of=lambda min_face_px: FaceFinder(nets, nets.align, nets),
             open_video=self._film,
             make_picture=make_picture,

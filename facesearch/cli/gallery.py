@@ -77,10 +77,10 @@ def rebuild(context: typer.Context, as_json: options.AsJson = False) -> None:
 
 
 class _Doctor:
-    """The doctor of a session; at the end the index snapshot is written where it lags, and the database released."""
+    """The doctor of a session's collection; at the end the index snapshot is written where it lags, and the database released."""
 
     def __init__(self, session: Session) -> None:
-        self._parts = session.library.parts(session.settings)
+        self._parts = session.library.parts(session.settings).embedders.current(session.collection)
 
     def __enter__(self) -> GalleryDoctor:
         return self._parts.gallery_doctor

@@ -25,6 +25,7 @@ from facesearch.cli.doctor import doctor
 from facesearch.cli.enroll import enroll, enroll_all, index_folder
 from facesearch.cli.faults import exit_code_of
 from facesearch.cli.identify import identify
+from facesearch.cli.migrate_gallery import migrate
 from facesearch.cli.output import write_line
 from facesearch.cli.robustness import robustness
 from facesearch.cli.search import compare, search
@@ -91,6 +92,7 @@ app.command("find-in-video")(find_in_video)
 app.add_typer(videos_app, name="videos")
 app.add_typer(identities.app, name="identities")
 app.add_typer(collections.app, name="collections")
+gallery.app.command()(migrate)
 models.app.command("calibrate")(calibrate_model)
 models.app.command("compress")(compress_model)
 models.app.command("export")(export_model)

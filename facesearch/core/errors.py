@@ -203,6 +203,12 @@ class IdentityMismatchError(EnrollmentError):
     code = "identity_mismatch"
 
 
+class MigrationError(EnrollmentError):
+    """A collection cannot be moved to another embedder as asked, or what was made for it does not hold up; nothing was switched."""
+
+    code = "migration_refused"
+
+
 class TemplateError(FaceSearchError):
     """Templates cannot be used together or read back."""
 

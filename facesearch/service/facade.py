@@ -19,6 +19,7 @@ from facesearch.core.protocols import IdentityStore
 from facesearch.core.quality import Quality
 from facesearch.core.records import SavedPoint
 from facesearch.core.template import Template, compare
+from facesearch.service.embedder_choice import Answering, EmbedderChoice
 from facesearch.service.exchange import Exchange, ExchangeSummary
 from facesearch.service.facade_enroll import EnrollFacade, Enrolment
 from facesearch.service.facade_faces import FacesFacade
@@ -29,12 +30,13 @@ from facesearch.service.facade_video import VideoFacade, Videos
 from facesearch.service.faces import FaceChoice
 from facesearch.service.gallery import GalleryIndexes, IndexStatus
 from facesearch.service.identify import Identify
-from facesearch.service.identify_many import PhotographAnswer, identify_many
+from facesearch.service.identify_both import Asked, Searcher, identify_both
+from facesearch.service.identify_many import PhotographAnswer, identify_many, one_by_one
 from facesearch.service.people import People
 from facesearch.service.pipeline import FacePipeline, FoundFace, ImageSource, ProbeFace
 from facesearch.service.search import checked_k
 from facesearch.service.verify import Verify
-from facesearch.service.who import Who
+from facesearch.service.who import Who, person_of
 
 logger = logging.getLogger("facesearch")
 
@@ -44,7 +46,10 @@ DEFAULT_K = 5
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the façade is made of; ``facesearch.bootstrap`` fills it in. ``videos`` is made when it is needed."""
+    """What the façade is made of; ``facesearch.bootstrap`` fills it in. ``videos`` is made when it is needed.
+
+    Where ``embedders`` is None, every collection is searched with the one embedder there is.
+    """
 
     pipeline: FacePipeline
     store: IdentityStore
@@ -58,6 +63,12 @@ class Services:
     records: Records
     videos: Callable[[], Videos]
     collection: str
+    embedders: EmbedderChoice[Services] | None = None
+
+    def searcher(self) -> Searcher:
+        """Return what searches with this embedder."""
+        points = self.records.saved_points
+        return Searcher(self.pipeline, self.identify, lambda name: None if name is None else points.get(name))
 
 
 class FaceSearchService(EnrollFacade, FacesFacade, SearchFacade, PeopleFacade, RecordsFacade, VideoFacade):
@@ -67,7 +78,7 @@ class FaceSearchService(EnrollFacade, FacesFacade, SearchFacade, PeopleFacade, R
     ``(H, W, 3)`` or an ``Image``. ``face`` says which face of it is meant: ``"only"`` (several are an error), ``"largest"``,
     ``"central"`` or an index by falling detection score. ``roi`` limits the search to a box ``(x1, y1, x2, y2)`` in pixels.
     ``collection`` names the gallery; None means the one of the settings. A person is named by label, or by identity id where that
-    is an int.
+    is an int. A collection that was moved to another embedder (``gallery migrate``) is searched with it, whatever the settings say.
     """
 
     def __init__(self, services: Services) -> None:
@@ -89,12 +100,14 @@ class FaceSearchService(EnrollFacade, FacesFacade, SearchFacade, PeopleFacade, R
         self._is_closed = True
         try:
             self._services.indexes.save()
+            for other in self._services.embedders.made() if self._services.embedders is not None else ():
+                other.indexes.save()
         finally:
             self._services.store.close()
 
     @property
     def embedder_id(self) -> str:
-        """The embedder of every template made here: ``<name>@<12 hex digits>[+flip]``."""
+        """The embedder of the settings, and of every template made without a collection: ``<name>@<12 hex digits>[+flip]``."""
         return self._services.pipeline.embedder_id
 
     @property
@@ -179,9 +192,11 @@ class FaceSearchService(EnrollFacade, FacesFacade, SearchFacade, PeopleFacade, R
         Raises:
             UnknownIdentityError: The label is not enrolled.
         """
-        saved = self._saved(operating_point)
-        found = self._services.pipeline.face(photo, face)
-        return self._services.verify.against(found, label, collection=self._collection(collection), fmr=fmr, saved=saved)
+        where = self._collection(collection)
+        services = self._services_for(label, where)
+        saved = services.searcher().saved(operating_point)
+        found = services.pipeline.face(photo, face)
+        return services.verify.against(found, label, collection=where, fmr=fmr, saved=saved)
 
     def identify(
         self,
@@ -213,11 +228,9 @@ class FaceSearchService(EnrollFacade, FacesFacade, SearchFacade, PeopleFacade, R
             NoFaceError: There is no face in the photograph.
         """
         checked_k(k)
-        services = self._services
-        services.identify.rate(fpir, fmr)
-        saved = self._saved(operating_point)
-        faces = photo if _are_faces(photo) else services.pipeline.faces(photo, roi=roi)
-        return services.identify(faces, k, collection=self._collection(collection), tags=tags, fpir=fpir, fmr=fmr, saved=saved)
+        self._services.identify.rate(fpir, fmr)
+        asked = Asked(k, self._collection(collection), tuple(tags), fpir, fmr, operating_point)
+        return self._identified(self._answering(asked.collection), photo, asked, roi)
 
     def identify_many(
         self,
@@ -249,12 +262,17 @@ class FaceSearchService(EnrollFacade, FacesFacade, SearchFacade, PeopleFacade, R
             OperatingPointError: No operating point of this name is saved; likewise.
         """
         checked_k(k)
-        services, where, wanted = self._services, self._collection(collection), tuple(tags)
-        services.identify.rate(fpir, fmr)
-        saved = self._saved(operating_point)
+        self._services.identify.rate(fpir, fmr)
+        asked = Asked(k, self._collection(collection), tuple(tags), fpir, fmr, operating_point)
+        answering = self._answering(asked.collection)
+        services = answering.current
+        saved = services.searcher().saved(operating_point)
+        if answering.former is not None:
+            # Each face is embedded twice, which takes its pixels: one photograph after the other.
+            return one_by_one(photos, lambda photo: self._identified(answering, photo, asked, None), services.pipeline)
 
         def decide(faces: Sequence[FoundFace]) -> tuple[Identification, ...]:
-            return services.identify(faces, k, collection=where, tags=wanted, fpir=fpir, fmr=fmr, saved=saved)
+            return services.identify(faces, k, collection=asked.collection, tags=asked.tags, fpir=fpir, fmr=fmr, saved=saved)
 
         return identify_many(services.pipeline, photos, decide)
 
@@ -273,30 +291,63 @@ class FaceSearchService(EnrollFacade, FacesFacade, SearchFacade, PeopleFacade, R
     def index_status(self) -> builtins.list[IndexStatus]:
         """Return how the index of each collection stands to the database, after catching up."""
         with self._services.store.reading() as reader:
-            return [self._services.indexes.status(reader, one.name) for one in reader.collections()]
+            return [self._at(one.name).indexes.status(reader, one.name) for one in reader.collections()]
 
     def rebuild_index(self, *, collection: str | None = None) -> None:
         """Build a collection's index anew from the database."""
+        where = self._collection(collection)
         with self._services.store.reading() as reader:
-            self._services.indexes.rebuild(reader, self._collection(collection))
+            self._at(where).indexes.rebuild(reader, where)
 
-    def _enrolment(self) -> tuple[Enrolment, FacePipeline]:
-        return self._services.enrolment, self._services.pipeline
+    def _identified(
+        self, answering: Answering[Services], photo: ImageSource | tuple[ProbeFace, ...], asked: Asked, roi: Box | None
+    ) -> tuple[Identification, ...]:
+        searcher = answering.current.searcher()
+        searcher.saved(asked.operating_point)  # an unknown name is said before the photograph is looked at
+        faces = searcher.pipeline.own(photo) if _are_faces(photo) else searcher.pipeline.faces(photo, roi=roi)
+        if answering.former is not None:
+            return identify_both(searcher, answering.former.searcher(), answering.left_behind, faces, asked)
+        return asked.of(searcher, faces, None)
 
-    def _searching(self) -> tuple[Identify, FacePipeline]:
-        return self._services.identify, self._services.pipeline
+    def _answering(self, collection: str) -> Answering[Services]:
+        """Return what a collection is searched with."""
+        services = self._services
+        return Answering(services) if services.embedders is None else services.embedders.answering(collection)
 
-    def _people(self) -> People:
-        return self._services.people
+    def _at(self, collection: str | None) -> Services:
+        """Return what is done with the embedder of a collection; of the settings for None."""
+        services = self._services
+        return services if collection is None or services.embedders is None else services.embedders.current(collection)
 
-    def _records(self) -> tuple[Records, FacePipeline]:
-        return self._services.records, self._services.pipeline
+    def _services_for(self, label: Who, collection: str) -> Services:
+        """Return what a person is compared with."""
+        answering = self._answering(collection)
+        if answering.former is None:
+            return answering.current
+        with self._services.store.reading() as reader:
+            is_left = person_of(reader, collection, label).identity_id in answering.left_behind
+        return answering.former if is_left else answering.current
 
-    def _videos(self) -> Videos:
-        return self._services.videos()
+    def _enrolment(self, collection: str | None) -> tuple[Enrolment, FacePipeline]:
+        services = self._at(collection)
+        return services.enrolment, services.pipeline
 
-    def _saved(self, name: str | None) -> SavedPoint | None:
-        return None if name is None else self._services.records.saved_points.get(name)
+    def _searching(self, collection: str | None = None) -> tuple[Identify, FacePipeline]:
+        services = self._at(collection)
+        return services.identify, services.pipeline
+
+    def _people(self, collection: str | None = None) -> People:
+        return self._at(collection).people
+
+    def _records(self, collection: str | None = None) -> tuple[Records, FacePipeline]:
+        services = self._at(collection)
+        return services.records, services.pipeline
+
+    def _videos(self, collection: str) -> Videos:
+        return self._at(collection).videos()
+
+    def _saved(self, name: str | None, collection: str | None = None) -> SavedPoint | None:
+        return self._at(collection).searcher().saved(name)
 
     def _collection(self, name: str | None) -> str:
         return self._services.collection if name is None else name

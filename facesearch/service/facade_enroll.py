@@ -49,8 +49,8 @@ class EnrollFacade:
     """Enrolment of a ``FaceSearch``."""
 
     @abstractmethod
-    def _enrolment(self) -> tuple[Enrolment, FacePipeline]:
-        """Return the use cases, and what finds faces."""
+    def _enrolment(self, collection: str | None) -> tuple[Enrolment, FacePipeline]:
+        """Return the use cases of a collection's embedder, and what finds faces."""
 
     @abstractmethod
     def _collection(self, name: str | None) -> str:
@@ -97,7 +97,7 @@ class EnrollFacade:
             DuplicatePersonError: The face is that of somebody enrolled under another label: a template of theirs reaches the
                 threshold for FPIR 1e-3 over all templates.
         """
-        enrolment, pipeline = self._enrolment()
+        enrolment, pipeline = self._enrolment(self._collection(collection))
         kept = enrolment.checked_keep(keep)
         checks = EnrollmentChecks(
             new=new,
@@ -139,7 +139,7 @@ class EnrollFacade:
         Raises:
             InputError: Not as many labels as faces, or a label twice.
         """
-        enrolment, pipeline = self._enrolment()
+        enrolment, pipeline = self._enrolment(self._collection(collection))
         kept = enrolment.checked_keep(keep)
         checks = EnrollmentChecks(
             allow_mismatch=allow_mismatch, allow_duplicate=allow_duplicate, quality_gate=checked_gate(quality_gate)
@@ -187,7 +187,7 @@ class EnrollFacade:
         Raises:
             InputError: No folder, or nothing in it to enroll.
         """
-        enrolment, _ = self._enrolment()
+        enrolment, _ = self._enrolment(self._collection(collection))
         return enrolment.enroll_folder(
             LabelledFolder(folder, labels_csv=labels_csv),
             collection=self._collection(collection),
@@ -228,7 +228,7 @@ class EnrollFacade:
         Raises:
             InputError: An option is none; here, before the first photograph is read.
         """
-        enrolment, pipeline = self._enrolment()
+        enrolment, pipeline = self._enrolment(self._collection(collection))
         checks = EnrollmentChecks(
             allow_mismatch=allow_mismatch, allow_duplicate=allow_duplicate, quality_gate=checked_gate(quality_gate)
         )

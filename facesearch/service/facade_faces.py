@@ -36,7 +36,7 @@ class FacesFacade:
     """Faces of a ``FaceSearch``."""
 
     @abstractmethod
-    def _searching(self) -> tuple[Identify, FacePipeline]:
+    def _searching(self, collection: str | None = None) -> tuple[Identify, FacePipeline]:
         """Return what searches, and what finds faces."""
 
     def look(self, photo: ImageSource, *, roi: Box | None = None) -> SeenPhotograph:

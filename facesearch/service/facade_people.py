@@ -21,12 +21,12 @@ class PeopleFacade:
     """People and collections of a ``FaceSearch``."""
 
     @abstractmethod
-    def _people(self) -> People:
-        """Return the use cases."""
+    def _people(self, collection: str | None = None) -> People:
+        """Return the use cases, with the indexes of a collection's embedder."""
 
     @abstractmethod
-    def _videos(self) -> Videos:
-        """Return the use cases of videos."""
+    def _videos(self, collection: str) -> Videos:
+        """Return the use cases of a collection's videos."""
 
     @abstractmethod
     def _collection(self, name: str | None) -> str:
@@ -95,9 +95,9 @@ class PeopleFacade:
         name = self._collection(collection)
         if erase:
             self._people().require_version(label, collection=name, if_version=if_version)
-            self._videos().search.forget(label, collection=name)
-            return self._people().remove(label, collection=name, erase=True, if_version=if_version)
-        n_tracks = self._videos().search.n_tracks_of(label, collection=name)
+            self._videos(name).search.forget(label, collection=name)
+            return self._people(name).remove(label, collection=name, erase=True, if_version=if_version)
+        n_tracks = self._videos(name).search.n_tracks_of(label, collection=name)
         n_templates = self._people().remove(label, collection=name, if_version=if_version)
         if n_tracks:
             logger.warning(

@@ -38,8 +38,8 @@ class RecordsFacade:
     """Operating points, calibration and feedback of a ``FaceSearch``."""
 
     @abstractmethod
-    def _records(self) -> tuple[Records, FacePipeline]:
-        """Return the use cases, and what finds faces."""
+    def _records(self, collection: str | None = None) -> tuple[Records, FacePipeline]:
+        """Return the use cases of a collection's embedder, that of the settings for None, and what finds faces."""
 
     @abstractmethod
     def _collection(self, name: str | None) -> str:
@@ -145,9 +145,10 @@ class RecordsFacade:
             chosen = CalibrationMethod(method)
         except ValueError as exc:
             raise InputError(f"method must be one of {', '.join(CalibrationMethod)}, not {method!r}") from exc
-        service = self._records()[0].calibrate()
         if folder is None:
-            return service.enrolled(self._collection(collection), method=chosen, prior=prior)
+            where = self._collection(collection)
+            return self._records(where)[0].calibrate().enrolled(where, method=chosen, prior=prior)
+        service = self._records()[0].calibrate()
         return service.folder(folder, method=chosen, prior=prior, on_progress=on_progress)
 
     def calibrations(self) -> tuple[Calibration, ...]:
@@ -168,8 +169,7 @@ class RecordsFacade:
         raises_threshold: bool,
     ) -> Feedback:
         collection, face, by = about
-        records, pipeline = self._records()
+        where = self._collection(collection)
+        records, pipeline = self._records(where)
         found = pipeline.face(photo, face)
-        return records.feedback.say(
-            kind, found, label, collection=self._collection(collection), by=by, raises_threshold=raises_threshold
-        )
+        return records.feedback.say(kind, found, label, collection=where, by=by, raises_threshold=raises_threshold)

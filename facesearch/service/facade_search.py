@@ -35,8 +35,8 @@ class SearchFacade:
     """Searching with a ``FaceSearch``."""
 
     @abstractmethod
-    def _searching(self) -> tuple[Identify, FacePipeline]:
-        """Return what searches, and what finds faces."""
+    def _searching(self, collection: str | None = None) -> tuple[Identify, FacePipeline]:
+        """Return what searches with a collection's embedder, and what finds faces."""
 
     @abstractmethod
     def _collection(self, name: str | None) -> str:
@@ -61,16 +61,18 @@ class SearchFacade:
             roi: Search for faces only inside this box.
 
         Returns:
-            One entry a face, by falling detection score. ``identify`` says which candidates are matches.
+            One entry a face, by falling detection score. ``identify`` says which candidates are matches. People who are searchable
+            with a former embedder only (``gallery migrate``) are not among them: their scores cannot be ranked with the others'.
 
         Raises:
             NoFaceError: There is no face in the photograph.
             IncompatibleTemplatesError: The gallery was enrolled with another embedder.
         """
-        identify, pipeline = self._searching()
+        where = self._collection(collection)
+        identify, pipeline = self._searching(where)
         return tuple(
             FaceCandidates(detection, candidates, n_templates)
             for detection, candidates, n_templates in identify.candidates(
-                pipeline.faces(photo, roi=roi), k, collection=self._collection(collection), tags=tags
+                pipeline.faces(photo, roi=roi), k, collection=where, tags=tags
             )
         )

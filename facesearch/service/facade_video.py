@@ -35,11 +35,11 @@ class VideoFacade:
     """Videos of a ``FaceSearch``."""
 
     @abstractmethod
-    def _videos(self) -> Videos:
-        """Return the use cases."""
+    def _videos(self, collection: str) -> Videos:
+        """Return the use cases of a collection's embedder."""
 
     @abstractmethod
-    def _enrolment(self) -> tuple[Enrolment, FacePipeline]:
+    def _enrolment(self, collection: str | None) -> tuple[Enrolment, FacePipeline]:
         """Return the use cases of enrolment, and what finds faces."""
 
     @abstractmethod
@@ -47,8 +47,8 @@ class VideoFacade:
         """Return the name of a collection, that of the settings for None."""
 
     @abstractmethod
-    def _saved(self, name: str | None) -> SavedPoint | None:
-        """Return a saved operating point, None for None."""
+    def _saved(self, name: str | None, collection: str | None = None) -> SavedPoint | None:
+        """Return a saved operating point of a collection's embedder, None for None."""
 
     def index_video(
         self,
@@ -88,8 +88,9 @@ class VideoFacade:
             VideoDecodeError: It is no video, or has no frame that can be read.
             VideoIndexedError: The video is indexed already.
         """
-        videos = self._videos()
-        enrolment, _ = self._enrolment()
+        where = self._collection(collection)
+        videos = self._videos(where)
+        enrolment, _ = self._enrolment(where)
         gate = checked_gate(quality_gate)
         options = VideoOptions(
             sample_rate=sample_rate,
@@ -97,13 +98,13 @@ class VideoFacade:
             gap_s=gap_s,
             fpir=fpir,
             fmr=fmr,
-            saved=self._saved(operating_point),
+            saved=self._saved(operating_point, where),
             enroll_unknown=enroll_unknown,
             quality_gate=videos.quality_gate if gate is None else gate,
             keep=enrolment.checked_keep(keep),
             again=again,
         )
-        return videos.index(path, options, collection=self._collection(collection), on_progress=on_progress)
+        return videos.index(path, options, collection=where, on_progress=on_progress)
 
     def find_in_video(
         self,
@@ -130,12 +131,14 @@ class VideoFacade:
             UnknownIdentityError: The label is not enrolled.
             UnknownVideoError: A video is not indexed.
         """
-        options = VideoSearchOptions(fpir, fmr, self._saved(operating_point), gap_s)
-        return self._videos().search.find(label, videos, options, collection=self._collection(collection))
+        where = self._collection(collection)
+        options = VideoSearchOptions(fpir, fmr, self._saved(operating_point, where), gap_s)
+        return self._videos(where).search.find(label, videos, options, collection=where)
 
     def videos(self, *, collection: str | None = None) -> tuple[Video, ...]:
         """Return the indexed videos of a collection by id."""
-        return self._videos().search.videos(self._collection(collection))
+        where = self._collection(collection)
+        return self._videos(where).search.videos(where)
 
     def video_tracks(self, video: VideoName, *, collection: str | None = None) -> tuple[Video, tuple[VideoTrack, ...]]:
         """Return an indexed video, by file or id, with its tracks by time.
@@ -143,7 +146,8 @@ class VideoFacade:
         Raises:
             UnknownVideoError: It is not indexed.
         """
-        return self._videos().search.tracks(video, collection=self._collection(collection))
+        where = self._collection(collection)
+        return self._videos(where).search.tracks(video, collection=where)
 
     def remove_video(self, video: VideoName, *, collection: str | None = None) -> Video:
         """Delete what is kept of a video; its file, and people enrolled from it, stay.
@@ -151,7 +155,8 @@ class VideoFacade:
         Raises:
             UnknownVideoError: It is not indexed.
         """
-        return self._videos().search.remove(video, collection=self._collection(collection))
+        where = self._collection(collection)
+        return self._videos(where).search.remove(video, collection=where)
 
 
 def checked_video_name(text: str, *, is_there: bool) -> VideoName:

@@ -33,10 +33,13 @@ class Objections:
     """What was said against answers, as one search or comparison needs it.
 
     Attributes:
-        said: Of one collection and embedder, oldest first.
+        said: Of one collection, oldest first.
+        embedder_id: Whose scores are asked about; what was said of faces under another embedder counts for the same photograph,
+            its scores do not. Empty takes them all for the same.
     """
 
     said: tuple[Feedback, ...] = ()
+    embedder_id: str = ""
 
     def rejected(self, face: FoundFace) -> frozenset[int]:
         """Return the ids of the people whom this face was said not to be; what was said last counts."""
@@ -60,6 +63,7 @@ class Objections:
             said.floor
             for place, said in enumerate(own)
             if said.floor is not None
+            and self.embedder_id in ("", said.template.embedder_id)
             and not any(
                 later.kind is FeedbackKind.IS_THIS_PERSON and _is_about(said, later.image_digest, later.box, later.template)
                 for later in own[place + 1 :]
@@ -84,7 +88,7 @@ def _is_about(said: NewFeedback, image_digest: str, box: Box, template: Template
 
 def objections(reader: StoreReader, collection: str, embedder_id: str) -> Objections:
     """Return what was said in a collection; nothing where there is no such collection."""
-    return Objections(reader.feedback(collection, embedder_id=embedder_id))
+    return Objections(reader.feedback(collection), embedder_id)
 
 
 class FeedbackBook:

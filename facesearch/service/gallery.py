@@ -250,8 +250,7 @@ class GalleryIndexes:
             others = ", ".join(sorted(counts))
             raise IncompatibleTemplatesError(
                 f"collection {collection.name!r} was enrolled with embedder {others}, this process runs {self._embedder_id}: "
-                f"set the embedder back, or enroll the photographs again into a new collection "
-                f"(facesearch enroll FOLDER --collection NAME)",
+                f"set the embedder back, or move the collection to it (facesearch gallery migrate --to NAME)",
                 embedder_id=self._embedder_id,
                 enrolled_with=sorted(counts),
             )

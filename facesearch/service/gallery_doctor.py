@@ -287,7 +287,8 @@ def _carried_out(writer: StoreWriter, finding: Finding, merged: dict[int, int], 
         original = finding.other_template_id if finding.other_template_id is not None else -1
         if _owner_of(writer, original, embedder_id) != owner.identity_id:
             return Treated(finding, False, f"template {original}, of which {template_id} is a copy, is gone or somebody else's")
-        writer.remove_template(template_id)
+        for one in writer.templates_of_face(template_id):  # of every embedder, or a switch would bring the face back
+            writer.remove_template(one)
         return Treated(finding, True, f"removed template {template_id} of {owner.label!r}")
     target = other if other is not None and finding.action is Action.MOVE else _split_off(writer, owner)
     writer.move_template(template_id, target.identity_id)

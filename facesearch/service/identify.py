@@ -60,6 +60,7 @@ class Identify:
         fpir: float | None = None,
         fmr: float | None = None,
         saved: SavedPoint | None = None,
+        people: frozenset[int] | None = None,
     ) -> tuple[Identification, ...]:
         """Return one answer a face, in order.
 
@@ -71,13 +72,14 @@ class Identify:
             fpir: Share of probe faces of strangers that may come back as somebody, in (0, 1].
             fmr: Decide at a fixed false match rate a comparison instead, whatever the gallery's size.
             saved: Decide at a point that somebody measured instead; no rate may be given then.
+            people: Only these identity ids; None for all.
 
         People whom a face was said not to be are left out of its candidates.
         """
         if saved is not None and (fpir is not None or fmr is not None):
             raise InputError(f"give the operating point {saved.name!r} or a rate, not both")
         asked, fixed = self.rate(fpir, fmr)
-        said, rejected, result = self._found(faces, k, collection, tags)
+        said, rejected, result = self._found(faces, k, collection, tags, people)
         if saved is None:
             point = self.operating_point(asked, fixed, result.n_comparisons)
         else:
@@ -99,13 +101,19 @@ class Identify:
         )
 
     def _found(
-        self, faces: Sequence[FoundFace], k: int, collection: str, tags: Iterable[str]
+        self,
+        faces: Sequence[FoundFace],
+        k: int,
+        collection: str,
+        tags: Iterable[str],
+        people: frozenset[int] | None = None,
     ) -> tuple[Objections, list[frozenset[int]], SearchResult]:
         """Return what was said against answers, whom each face was said not to be, and the candidates with those among them."""
         said = self._search.objections(collection, faces[0].template.embedder_id) if faces else Objections()
         rejected = [said.rejected(face) for face in faces]
         wanted = min(checked_k(k) + max(map(len, rejected), default=0), MAX_K)
-        return said, rejected, self._search.search([face.template for face in faces], wanted, collection=collection, tags=tags)
+        probes = [face.template for face in faces]
+        return said, rejected, self._search.search(probes, wanted, collection=collection, tags=tags, people=people)
 
 
 def _without(candidates: Sequence[Candidate], rejected: frozenset[int], said: Objections, k: int) -> tuple[Candidate, ...]:

@@ -11,7 +11,8 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from facesearch.core.decision import Identification
-from facesearch.core.errors import FaceSearchError
+from facesearch.core.errors import FaceSearchError, InputError
+from facesearch.service.free_memory import without_frames
 from facesearch.service.pipeline import FacePipeline, FoundFace, ImageSource, StreamedFaces
 
 GROUP_FACES = 128
@@ -74,6 +75,26 @@ def identify_many(pipeline: FacePipeline, photos: Iterable[ImageSource], decide:
                 yield from _answered(group, names, decide)
                 group, n_faces, began = [], 0, time.monotonic()
         yield from _answered(group, names, decide)
+
+
+def one_by_one(
+    photos: Iterable[ImageSource], decide_photo: Callable[[ImageSource], tuple[Identification, ...]], pipeline: FacePipeline
+) -> Generator[PhotographAnswer, None, None]:
+    """Yield what ``identify_many`` would, for decisions that need a photograph's pixels; slower, one after the other.
+
+    Args:
+        photos: Read lazily.
+        decide_photo: Says who is in a photograph.
+        pipeline: Decodes.
+    """
+    for number, photo in enumerate(photos):
+        name = str(photo) if isinstance(photo, str) or hasattr(photo, "__fspath__") else ""
+        try:
+            image = pipeline.decode(photo)
+            name = name or image.name
+            yield PhotographAnswer(number, name, (image.width, image.height), decide_photo(image), None)
+        except InputError as exc:
+            yield PhotographAnswer(number, name, None, (), without_frames(exc))
 
 
 def _answered(

@@ -220,7 +220,8 @@ class People:
             person = person_of(writer, collection, who)
             require_version(writer, person, if_version)
             require_template(writer, person, template_id)
-            writer.remove_template(template_id)
+            for one in writer.templates_of_face(template_id):  # of every embedder, or a switch would bring the face back
+                writer.remove_template(one)
             left = _with_templates(writer, person)
         self._store.scrub()
         return left

@@ -216,7 +216,7 @@ class FacePipeline:
         return self._meter(crop, self._embedder.alignment) if self._meter is not None else None
 
     def face(self, source: ImageSource | ProbeFace, choice: FaceChoice = "only", *, roi: Box | None = None) -> ProbeFace:
-        """Return the one face of a photograph that is meant; a face that was found already is returned as it is.
+        """Return the one face of a photograph that is meant; a face that was found already is only embedded again, if need be.
 
         Raises:
             NoFaceError: There is none.
@@ -224,10 +224,16 @@ class FacePipeline:
         """
         checked_face_choice(choice)
         if isinstance(source, ProbeFace):
-            return source
+            return self.own((source,))[0]
         image, detections = self.detect(source, roi=roi)
         chosen = choose_face(image, detections, choice, min_face_px=self._min_face_px)
         return self.embed(image, (chosen,))[0]
+
+    def own(self, faces: Sequence[ProbeFace]) -> tuple[ProbeFace, ...]:
+        """Return faces with templates of this pipeline's embedder, in order; those of another are embedded again."""
+        return tuple(
+            one if one.template.embedder_id == self.embedder_id else self.embed(one.image, (one.detection,))[0] for one in faces
+        )
 
     def faces(self, source: ImageSource, *, roi: Box | None = None) -> tuple[ProbeFace, ...]:
         """Return every face of a photograph by falling detection score, at least one.

@@ -5,7 +5,7 @@ It returns candidates and decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from facesearch.core.decision import Candidate, Neighbour
@@ -80,7 +80,15 @@ class GallerySearch:
         with self._store.reading() as reader:
             return objections(reader, collection, embedder_id)
 
-    def search(self, probes: Sequence[Template], k: int, *, collection: str, tags: Iterable[str] = ()) -> SearchResult:
+    def search(
+        self,
+        probes: Sequence[Template],
+        k: int,
+        *,
+        collection: str,
+        tags: Iterable[str] = (),
+        people: frozenset[int] | None = None,
+    ) -> SearchResult:
         """Return the candidates of each probe.
 
         Args:
@@ -88,6 +96,7 @@ class GallerySearch:
             k: Candidates wanted a probe.
             collection: Where to search.
             tags: Only people who carry all of these.
+            people: Only these identity ids; None for all.
 
         Raises:
             UnknownCollectionError: There is no such collection.
@@ -97,17 +106,19 @@ class GallerySearch:
         checked_k(k)
         wanted = checked_tags(tags)
         for _ in range(SEARCH_TRIES):
-            found = self._search_once(probes, k, collection, wanted)
+            found = self._search_once(probes, k, collection, (wanted, people))
             if found is not None:
                 return found
         raise GalleryStaleError(f"collection {collection!r} changed {SEARCH_TRIES} times while it was searched; try again")
 
-    def _search_once(self, probes: Sequence[Template], k: int, name: str, tags: tuple[str, ...]) -> SearchResult | None:
+    def _search_once(
+        self, probes: Sequence[Template], k: int, name: str, only: tuple[tuple[str, ...], frozenset[int] | None]
+    ) -> SearchResult | None:
         with self._store.reading() as reader:
             if collection_or_none(reader, name, default=self._default) is None:
                 return SearchResult(tuple(() for _ in probes), 0, 0)
             _, index = self._indexes.synced(reader, name)
-            among = {person.identity_id for person in reader.identities(name, tags=tags)} if tags else None
+            among = _among(reader, name, *only)
             neighbours = self._neighbours(reader, index, probes, k, among)
             people = reader.identities_by_id({near.identity_id for row in neighbours for near in row})
             n_templates = index.count(among)
@@ -124,8 +135,16 @@ class GallerySearch:
         return SearchResult(rows, n_templates, n_comparisons)
 
     def _neighbours(
-        self, reader: StoreReader, index: GalleryIndex, probes: Sequence[Template], k: int, among: set[int] | None
+        self, reader: StoreReader, index: GalleryIndex, probes: Sequence[Template], k: int, among: Set[int] | None
     ) -> tuple[tuple[Neighbour, ...], ...]:
         if self._fused is None:
             return index.search_many(probes, k, among=among)
         return self._fused.search_many(reader, index, probes, k, among=among)
+
+
+def _among(reader: StoreReader, name: str, tags: tuple[str, ...], people: frozenset[int] | None) -> Set[int] | None:
+    """Return the ids of the people that are searched; None for all."""
+    if not tags:
+        return people
+    tagged = {person.identity_id for person in reader.identities(name, tags=tags)}
+    return tagged if people is None else tagged & people

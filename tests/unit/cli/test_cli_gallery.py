@@ -22,6 +22,14 @@ class FakeParts:
     store: object
     indexes: object
 
+    @property
+    def embedders(self):
+        return self
+
+    def current(self, collection):
+        assert collection == "default"
+        return self
+
 
 @pytest.fixture
 def library(tmp_path):
@@ -39,8 +47,8 @@ def library(tmp_path):
     world.close()
 
 
-def test_the_group_has_both_commands():
-    assert {one.callback.__name__ for one in app.registered_commands} == {"doctor", "rebuild"}
+def test_the_group_has_its_commands():
+    assert {one.callback.__name__ for one in app.registered_commands} == {"doctor", "rebuild", "migrate"}
 
 
 def test_doctor_proposes_and_applies(cli, tmp_path):

@@ -1,0 +1,76 @@
+"""From settings to what moves a collection from one embedder to another.
+
+A part of ``bootstrap`` in a file of its own: ``Parts`` supplies what it is made of. The use case is imported when a collection is
+moved, not before.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from facesearch.core.embedder_use import NamedEmbedder
+from facesearch.core.face import Alignment, FaceCrop
+from facesearch.core.identity import KeptPicture
+from facesearch.embedding.registry import card
+from facesearch.imaging.align import align_faces
+from facesearch.imaging.crops import align_kept
+from facesearch.imaging.decode import DecodeLimits
+from facesearch.measuring import MeasuringParts
+from facesearch.service.embedder_choice import EmbedderChoice
+
+if TYPE_CHECKING:
+    from facesearch.service.migrate import MigrateGallery
+
+
+class MovingParts(MeasuringParts):
+    """The objects that move collections between embedders."""
+
+    @property
+    @abstractmethod
+    def embedders(self) -> EmbedderChoice[Any]:
+        """The objects of every embedder that a collection was moved to, these among them."""
+
+    @property
+    @abstractmethod
+    def limits(self) -> DecodeLimits:
+        """Largest photograph taken."""
+
+    @property
+    @abstractmethod
+    def models_folder(self) -> Path | None:
+        """The folder of added embedders; None where nobody added one yet."""
+
+    @property
+    def named_embedder(self) -> NamedEmbedder:
+        """The embedder of the settings, as a collection remembers it."""
+        return NamedEmbedder(self.settings.embedder, self.embedder_id)
+
+    def other_embedder(self, name: str) -> NamedEmbedder:
+        """Return another embedder as a collection remembers it.
+
+        Raises:
+            UnknownEmbedderError: There is none of this name.
+        """
+        return NamedEmbedder(name, card(name, self.models_folder).embedder_id(flip=self.settings.flip_average))
+
+    @cached_property
+    def migration(self) -> MigrateGallery:
+        """What moves collections from embedder to embedder."""
+        from facesearch.service.face_sources import FaceSources
+        from facesearch.service.migrate import MigrateGallery
+        from facesearch.service.migration_copy import Side
+
+        def side_of(embedder: NamedEmbedder) -> Side:
+            parts = self.embedders.named(embedder)
+            return Side(parts.embedder, parts.indexes, parts.points)
+
+        def sources_of(by_digest: dict[str, str]) -> FaceSources:
+            return FaceSources(self.decode, align_faces, self._cut_kept, by_digest=by_digest)
+
+        return MigrateGallery(self.store, side_of, sources_of, own=self.named_embedder)
+
+    def _cut_kept(self, picture: KeptPicture, alignment: Alignment) -> FaceCrop:
+        return align_kept(picture, alignment, limits=self.limits)
