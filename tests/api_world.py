@@ -127,6 +127,19 @@ class Api:
         """Return what a coroutine of the application's loop returns."""
         return asyncio.run_coroutine_threadsafe(asked, self._loop).result(60)
 
+    def leave(self, begun: threading.Event, method: str, path: str, **named: Any) -> bool:
+        """Ask, and cancel the request once it has begun, as a server that ends does; return whether it was cancelled."""
+        headers = {"Authorization": f"Bearer {self.every}", **named.pop("headers", {})}
+
+        async def asked() -> bool:
+            task = asyncio.create_task(self._client.request(method, path, headers=headers, **named))
+            await asyncio.to_thread(begun.wait, 20)
+            task.cancel()
+            await asyncio.wait({task})
+            return task.cancelled()
+
+        return bool(self.run(asked()))
+
     def enroll(self, label: str, person: int, *, collection: str = "default", photo: int = 0, **fields: Any) -> httpx.Response:
         """Enroll a photograph of a person; photographs of one person differ by ``photo``."""
         data = self.networks.portrait_png(f"{label}-{person}-{photo}", person, likeness=0.9, photo=photo)

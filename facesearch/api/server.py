@@ -27,6 +27,7 @@ from facesearch.api.health import Health
 from facesearch.api.logs import set_up_logging
 from facesearch.api.metrics import Metrics, forget_dead_processes
 from facesearch.api.observed import Observed
+from facesearch.api.repeats import finish_under_way
 from facesearch.api.work import WorkPool
 from facesearch.core.errors import FaceSearchError
 from facesearch.server_parts import ServerParts
@@ -108,7 +109,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         await run_in_threadpool(close_bulk, app)
-        await run_in_threadpool(_close, context)
+        await run_in_threadpool(context.pool.close)
+        await finish_under_way(app)
+        await run_in_threadpool(_save, context)
 
 
 def _warmed(health: Health | None) -> None:
@@ -118,8 +121,7 @@ def _warmed(health: Health | None) -> None:
         _log.info("warmed up in %.1f s", time.perf_counter() - begun)
 
 
-def _close(context: ServerContext) -> None:
-    context.pool.close()
+def _save(context: ServerContext) -> None:
     try:
         context.faces.close()
     except FaceSearchError as exc:

@@ -82,13 +82,21 @@ class WorkPool:
             waiting = max(0, self._held - self._running)
             return WorkCounts(self._running, waiting, self._done, self._refused, self._timed_out)
 
-    async def run(self, fn: Callable[..., Result], *args: Any, timeout_s: float | None = None, **named: Any) -> Result:
+    async def run(
+        self,
+        fn: Callable[..., Result],
+        *args: Any,
+        timeout_s: float | None = None,
+        on_late: Callable[[RequestTimeoutError], None] | None = None,
+        **named: Any,
+    ) -> Result:
         """Return ``fn(*args, **named)``, called on one of the threads.
 
         Args:
             fn: What to call; it may block.
             *args: Its arguments.
             timeout_s: Longest that waiting and the call may take together, in seconds; None for any time.
+            on_late: Called in place of raising when the time is over and the call runs; its outcome is waited for all the same.
             **named: Its arguments by name.
 
         Raises:
@@ -99,27 +107,33 @@ class WorkPool:
         waiting = asyncio.wrap_future(future)
         try:
             done, _ = await asyncio.wait({waiting}, timeout=timeout_s)
+            if not done and on_late is not None and not future.cancel():
+                on_late(self._too_late(timeout_s))
+                done, _ = await asyncio.wait({waiting})
         except asyncio.CancelledError:  # the caller is gone: nobody wants what has not begun
             _give_up(future, waiting)
             raise
         if done:
             return waiting.result()
         _give_up(future, waiting)
-        with self._lock:
-            self._timed_out += 1
-            self._on_timed_out()
-            retry_after_s = self._retry_after_s()
-        raise RequestTimeoutError(
-            f"the request took longer than {timeout_s:g} s; ask again later, or send less at once",
-            timeout_s=timeout_s,
-            retry_after_s=retry_after_s,
-        )
+        raise self._too_late(timeout_s)
 
     def close(self) -> None:
         """Take no further call and wait for those that run or wait. Idempotent."""
         with self._lock:
             self._is_closed = True
         self._threads.shutdown(wait=True)
+
+    def _too_late(self, timeout_s: float | None) -> RequestTimeoutError:
+        with self._lock:
+            self._timed_out += 1
+            self._on_timed_out()
+            retry_after_s = self._retry_after_s()
+        return RequestTimeoutError(
+            f"the request took longer than {timeout_s:g} s; ask again later, or send less at once",
+            timeout_s=timeout_s,
+            retry_after_s=retry_after_s,
+        )
 
     def _submit(self, call: Callable[[], Result]) -> Future[Result]:
         with self._lock:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from facesearch.api.repeats import finish_under_way
 from facesearch.core.access import Scope
 from tests.api_world import Api
 from tests.world import face_at, person_vector
@@ -145,6 +148,38 @@ def test_a_write_that_failed_may_be_sent_again_under_its_key(api: Api) -> None:
     assert api.ask("PATCH", f"{PEOPLE}/1", **asked).status_code == 404
     assert enrolled(api, "Ada", 1) == 1
     assert api.ask("PATCH", f"{PEOPLE}/1", **asked).status_code == 200
+
+
+@pytest.mark.parametrize("end", ["late", "cancelled"])
+def test_a_write_that_goes_on_without_its_caller_is_answered_when_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    api = Api(tmp_path, requests_per_minute=None, request_timeout_s=0.2 if end == "late" else 30)
+    try:
+        begun, go = threading.Event(), threading.Event()
+        add = api.world.faces.add_collection
+
+        def slowly(name: str) -> Any:
+            begun.set()
+            assert go.wait(20)
+            return add(name)
+
+        monkeypatch.setattr(api.world.faces, "add_collection", slowly)
+        asked = {"json": {"name": "office"}, "headers": {"Idempotency-Key": "k"}}
+        if end == "late":
+            assert api.ask("POST", "/v1/collections", **asked).status_code == 504
+        else:
+            assert api.leave(begun, "POST", "/v1/collections", **asked)
+        waiting = api.ask("POST", "/v1/collections", **asked)
+        assert (waiting.status_code, waiting.headers["Retry-After"]) == (409, "1")
+        go.set()
+        api.run(finish_under_way(api.app))
+        answer = api.ask("POST", "/v1/collections", **asked)
+        assert (answer.status_code, answer.json()["name"]) == (201, "office")
+        assert answer.headers["Idempotent-Replayed"] == "true"
+    finally:
+        go.set()
+        api.close()
 
 
 def test_concurrent_repetitions_enroll_once(api: Api) -> None:

@@ -97,6 +97,25 @@ def test_a_call_that_runs_past_its_time_keeps_its_thread_until_it_ends() -> None
     asyncio.run(ask())
 
 
+def test_a_call_that_may_be_late_is_waited_for_once_it_has_begun() -> None:
+    async def ask() -> None:
+        pool = WorkPool(1, 1)
+        go, told = threading.Event(), []
+        begun = asyncio.create_task(pool.run(go.wait, 10, timeout_s=0.05, on_late=told.append))
+        await until(lambda: pool.counts.running == 1)
+        with pytest.raises(RequestTimeoutError):  # never begins, so that nothing is late
+            await pool.run(abs, -1, timeout_s=0.05, on_late=told.append)
+        await until(lambda: bool(told))
+        assert not begun.done()
+        go.set()
+        assert await begun is True
+        assert [type(one) for one in told] == [RequestTimeoutError]
+        assert pool.counts.timed_out == 2
+        pool.close()
+
+    asyncio.run(ask())
+
+
 def test_a_caller_who_leaves_takes_a_waiting_call_along() -> None:
     async def ask() -> None:
         pool = WorkPool(1, 4)
