@@ -19,7 +19,8 @@ from facesearch.service.labelled_folder import labelled_files
 from facesearch.service.photographs import EmbedPhotographs
 from facesearch.training.cleaned_list import CleanedList, RowDecision, RowFinding
 from facesearch.training.cleaning import DEFAULT_RULE, CleaningRule, LabelledTemplates, clean
-from facesearch.training.crop_store import MANIFEST, CropStore
+from facesearch.training.crop_manifest import MANIFEST
+from facesearch.training.crop_store import CropStore
 from facesearch.training.crop_templates import store_templates
 
 CLEANED = "cleaned.json"

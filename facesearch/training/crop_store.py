@@ -21,15 +21,11 @@ from numpy.typing import NDArray
 
 from facesearch.core.arrays import Pixels
 from facesearch.core.errors import CropStoreError, InputError
-from facesearch.core.face import Alignment, Detection
+from facesearch.core.face import Detection
 from facesearch.training.cleaned_list import CleanedList
+from facesearch.training.crop_manifest import alignment_of, read_manifest, store_digest
 
-FORMAT = "facesearch-crops"
-VERSION = 1
-MANIFEST = "manifest.json"
 ROWS = "rows.jsonl"
-MAX_MANIFEST_BYTES = 64 * 2**20
-"""Largest manifest read: some hundred bytes a part of a quarter of a gigabyte."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -243,55 +239,6 @@ class CropStore:
         return parts
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return what a store says of itself.
-
-    Raises:
-        CropStoreError: There is no store, or its manifest is damaged or of another version.
-    """
-    file = folder / MANIFEST
-    try:
-        if file.stat().st_size > MAX_MANIFEST_BYTES:
-            raise CropStoreError(f"{file} is larger than {MAX_MANIFEST_BYTES} bytes and no manifest", path=str(file))
-        manifest = json.loads(file.read_bytes())
-    except OSError as exc:
-        raise CropStoreError(
-            f"{folder} is no store of crops ({exc.strerror or exc}): make one with `facesearch train prepare`", path=str(folder)
-        ) from exc
-    except ValueError as exc:
-        raise CropStoreError(f"{file} is damaged: {exc}", path=str(file)) from exc
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise CropStoreError(f"{file} is not the manifest of a store of crops", path=str(file))
-    if manifest.get("version") != VERSION:
-        raise CropStoreError(f"{file} is of version {manifest.get('version')}, this release reads {VERSION}", path=str(file))
-    return manifest
-
-
-def store_digest(manifest: Mapping[str, Any]) -> str:
-    """Return the SHA-256 (hex) over the digests of a finished store's files."""
-    lines = [f"{manifest['rows']['sha256']}\n", *(f"{part['sha256']}\n" for part in manifest["parts"])]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def alignment_of(shape: Mapping[str, Any]) -> Alignment:
-    """Return the alignment that a manifest names.
-
-    Raises:
-        CropStoreError: It names none.
-    """
-    try:
-        points = None if shape["points"] is None else np.array(shape["points"], dtype=np.float32)
-        return Alignment(str(shape["name"]), int(shape["crop_px"]), points, int(shape["margin_px"]))
-    except (KeyError, TypeError, ValueError, InputError) as exc:
-        raise CropStoreError(f"the manifest's alignment is damaged: {exc}") from exc
-
-
-def alignment_shape(alignment: Alignment) -> dict[str, object]:
-    """Return an alignment as plain values; float32 points come back exactly."""
-    points = None if alignment.points is None else alignment.points.astype(np.float64).tolist()
-    return {"name": alignment.name, "crop_px": alignment.crop_px, "points": points, "margin_px": alignment.margin_px}
-
-
 def read_rows(file: Path) -> Iterator[CropRow]:
     """Yield the rows of a store, failures included.
 
@@ -331,4 +278,9 @@ def _all_crops(folder: Path, manifest: Mapping[str, Any]) -> tuple[list[CropRow]
     if digest != manifest["rows"]["sha256"]:
         raise CropStoreError(f"{file} is damaged: its digest is not the manifest's; prepare again", path=str(file))
     rows = [row for row in read_rows(file) if row.detection is not None]
+    n_there = sum(int(part["n_crops"]) for part in manifest["parts"])
+    if n_there != len(rows):
+        raise CropStoreError(
+            f"{folder} has {n_there} crops in its parts and {len(rows)} in its rows: prepare again", path=str(folder)
+        )
     return rows, [row.person for row in rows], np.arange(len(rows), dtype=np.int64)

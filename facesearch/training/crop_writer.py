@@ -21,7 +21,8 @@ from facesearch.core.arrays import Pixels
 from facesearch.core.errors import CropStoreError, FileWriteError, InputError
 from facesearch.core.face import Alignment
 from facesearch.core.paths import is_there
-from facesearch.training.crop_store import FORMAT, MANIFEST, ROWS, VERSION, CropRow, alignment_shape, read_manifest
+from facesearch.training.crop_manifest import FORMAT, MANIFEST, VERSION, alignment_shape, read_manifest
+from facesearch.training.crop_store import ROWS, CropRow
 
 PART_BYTES = 256 * 2**20
 """Size of a part of the pixels: a lost or damaged file loses so much, and no file system refuses it."""

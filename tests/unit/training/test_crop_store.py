@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from facesearch.core.errors import CropStoreError, InputError
 from facesearch.training.cleaned_list import CleanedList, PersonDecision, PersonFinding, RowDecision, RowFinding
-from facesearch.training.crop_store import MANIFEST, ROWS, CropRow, CropStore, read_failures
+from facesearch.training.crop_manifest import MANIFEST
+from facesearch.training.crop_store import ROWS, CropRow, CropStore, read_failures
 from facesearch.training.crop_writer import CropWriter, remove_store
 from tests.crop_files import ALIGNMENT, CROP_BYTES, write_store
 from tests.world import face_at
@@ -186,6 +187,32 @@ def test_other_versions_and_other_documents_are_refused(folder: Path, tmp_path: 
         CropStore.open(folder)
     with pytest.raises(CropStoreError, match="train prepare"):
         CropStore.open(tmp_path / "nowhere")
+
+
+def changed(part: str, value: object):
+    return lambda manifest: {**manifest, part: value}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(lambda manifest, name=name: {key: value for key, value in manifest.items() if key != name} for name in (
+            "is_complete", "alignment", "recipe", "crops_per_part", "source", "parts", "rows",
+        )),
+        changed("parts", []),
+        changed("parts", {"n_crops": 3}),
+        changed("crops_per_part", 0),
+        changed("crops_per_part", "3"),
+        lambda manifest: {**manifest, "parts": [{**part, "file": f"../store/{part['file']}"} for part in manifest["parts"]]},
+        lambda manifest: {**manifest, "parts": [{**part, "n_crops": "x"} for part in manifest["parts"]]},
+        lambda manifest: {**manifest, "alignment": {**manifest["alignment"], "crop_px": -8}},
+    ],
+)  # fmt: skip
+def test_a_manifest_that_lacks_something_is_said(folder: Path, change):
+    manifest = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps(change(manifest)))
+    with pytest.raises(CropStoreError):
+        CropStore.open(folder).crop(0)
 
 
 def test_names_in_another_encoding_come_back(tmp_path: Path):
