@@ -61,6 +61,7 @@ class Operation:
         text: First line and description.
         content_type: Of a body that is neither JSON nor a form; else None.
         models: Names of the schemas that its arguments and its answer refer to.
+        is_sent_once: Whether it is not sent again after a connection that broke.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Operation:
     text: str
     content_type: str | None
     models: frozenset[str]
+    is_sent_once: bool
 
 
 def operations_of(document: Mapping[str, Any]) -> Iterator[Operation]:
@@ -110,6 +112,7 @@ def _operation(path: str, method: str, described: Mapping[str, Any], schemas: Ma
         text=text.strip(),
         content_type=content_type,
         models=frozenset(_models(described, schemas)),
+        is_sent_once=bool(described.get("x-facesearch-sent-once")),
     )
 
 
@@ -244,6 +247,8 @@ def _call_source(operation: Operation, *, is_async: bool) -> str:
         given.append(f"photographs={{{', '.join(f'{one.wire!r}: {one.name}' for one in places['photo'])}}}")
     if "content" in places:
         given += ["content=upload_of(file)[1]", f"content_type={operation.content_type!r}"]
+    if operation.is_sent_once:
+        given.append("is_sent_once=True")
     return "\n".join(
         [
             f"    {word} {operation.name}({_signature(operation)}) -> {operation.answer}:",

@@ -1179,6 +1179,7 @@ class AsyncClient(AsyncSender):
                     "expires_at": expires_at,
                     "requests_per_minute": requests_per_minute,
                 },
+                is_sent_once=True,
             )
         )
 
@@ -1210,7 +1211,9 @@ class AsyncClient(AsyncSender):
         Raises:
             ApiError: The service refused, or could not be reached; the class says why.
         """
-        return await self._send(Call("POST", "/v1/keys/{key_id}/rotate", NewKey, at={"key_id": key_id}, json={"grace_s": grace_s}))
+        return await self._send(
+            Call("POST", "/v1/keys/{key_id}/rotate", NewKey, at={"key_id": key_id}, json={"grace_s": grace_s}, is_sent_once=True)
+        )
 
     async def get_me(self) -> Me:
         """Return who asks, what they may, and what one request may hold.

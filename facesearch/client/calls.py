@@ -28,6 +28,9 @@ _RETRIED = frozenset({429, 503})
 _CONFLICT = 409
 """Answered to a repetition while the first request is still worked on, with ``Retry-After`` then."""
 
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+"""What fails before a call is sent."""
+
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -79,6 +82,7 @@ class Call(Generic[Answer]):
         photographs: Parts of a multipart body that are photographs.
         content: A body as it is.
         content_type: Its media type.
+        is_sent_once: Whether it is not sent again after a connection that broke: the service keeps no answer for it.
     """
 
     method: str
@@ -92,6 +96,7 @@ class Call(Generic[Answer]):
     photographs: Mapping[str, Photograph | Sequence[Photograph] | None] = field(default_factory=dict)
     content: bytes | None = None
     content_type: str = "application/octet-stream"
+    is_sent_once: bool = False
 
     def arguments(self) -> dict[str, Any]:
         """Return what ``httpx`` is called with; photographs are read from their paths here, once for all tries."""
@@ -110,13 +115,17 @@ class Call(Generic[Answer]):
         return made
 
 
-def wait_before_retry(retries: Retries, n_before: int, answer: httpx.Response | httpx.TransportError) -> float | None:
+def wait_before_retry(
+    call: Call[Any], retries: Retries, n_before: int, answer: httpx.Response | httpx.TransportError
+) -> float | None:
     """Return how long to wait before a call is sent again, or None where it is not.
 
-    A connection that broke is tried again too: writes carry an idempotency key, so that none is done twice.
+    A connection that broke is tried again too: writes carry an idempotency key, so that none is done twice. Where the service keeps
+    no answer, it is only if nothing can have reached the service.
     """
     if isinstance(answer, httpx.TransportError):
-        return retries.wait_s(n_before, None)
+        is_safe = not call.is_sent_once or isinstance(answer, _NOT_SENT)
+        return retries.wait_s(n_before, None) if is_safe else None
     retry_after = answer.headers.get("Retry-After")
     is_busy = answer.status_code in _RETRIED or (answer.status_code == _CONFLICT and retry_after is not None)
     return retries.wait_s(n_before, retry_after) if is_busy else None

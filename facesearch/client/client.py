@@ -1162,6 +1162,7 @@ class Client(SyncSender):
                     "expires_at": expires_at,
                     "requests_per_minute": requests_per_minute,
                 },
+                is_sent_once=True,
             )
         )
 
@@ -1191,7 +1192,9 @@ class Client(SyncSender):
         Raises:
             ApiError: The service refused, or could not be reached; the class says why.
         """
-        return self._send(Call("POST", "/v1/keys/{key_id}/rotate", NewKey, at={"key_id": key_id}, json={"grace_s": grace_s}))
+        return self._send(
+            Call("POST", "/v1/keys/{key_id}/rotate", NewKey, at={"key_id": key_id}, json={"grace_s": grace_s}, is_sent_once=True)
+        )
 
     def get_me(self) -> Me:
         """Return who asks, what they may, and what one request may hold.

@@ -75,7 +75,7 @@ class SyncSender:
                 answer = self._http.request(**arguments)
             except httpx.TransportError as exc:
                 answer = exc
-            wait_s = wait_before_retry(self._retries, n_before, answer)
+            wait_s = wait_before_retry(call, self._retries, n_before, answer)
             if wait_s is None:
                 return read_answer(call, _answered(answer))
             time.sleep(wait_s)
@@ -117,7 +117,7 @@ class AsyncSender:
                 answer = await self._http.request(**arguments)
             except httpx.TransportError as exc:
                 answer = exc
-            wait_s = wait_before_retry(self._retries, n_before, answer)
+            wait_s = wait_before_retry(call, self._retries, n_before, answer)
             if wait_s is None:
                 return read_answer(call, _answered(answer))
             await asyncio.sleep(wait_s)

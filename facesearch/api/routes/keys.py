@@ -21,6 +21,8 @@ router = guarded_router(tag="keys")
 
 KeyPath = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", description="The key's public id.")]
 _LIST = ("keys",)
+_SENT_ONCE = {"x-facesearch-sent-once": True}
+"""Tells the client that nobody knows what became of a request whose connection broke: a second one would make a second key."""
 
 
 @router.get("/me", operation_id="get_me")
@@ -56,7 +58,7 @@ async def list_keys(
     return KeyPage(items=[_key(one) for one in page], next_cursor=following)
 
 
-@router.post("/keys", status_code=status.HTTP_201_CREATED, operation_id="create_key")
+@router.post("/keys", status_code=status.HTTP_201_CREATED, operation_id="create_key", openapi_extra=_SENT_ONCE)
 async def create_key(
     request: Request, caller: Annotated[Caller, Depends(require(Scope.ADMIN, repeatable=False))], body: KeyToMake
 ) -> NewKey:
@@ -91,7 +93,7 @@ async def revoke_key(request: Request, caller: Annotated[Caller, Depends(require
     return Response(status_code=status.HTTP_204_NO_CONTENT)
 
 
-@router.post("/keys/{key_id}/rotate", operation_id="rotate_key")
+@router.post("/keys/{key_id}/rotate", operation_id="rotate_key", openapi_extra=_SENT_ONCE)
 async def rotate_key(
     request: Request,
     caller: Annotated[Caller, Depends(require(Scope.ADMIN, repeatable=False))],

@@ -98,6 +98,19 @@ def test_a_broken_connection_is_tried_again_and_then_told():
     assert len(never.asked) == 1 + QUICK.max_retries
 
 
+def test_a_key_is_not_asked_for_twice_where_the_first_request_may_have_arrived():
+    broken = Service(httpx.ReadError("reset"), httpx.Response(201, json={}))
+    with pytest.raises(ConnectionFailedError, match="reset"):
+        client_of(broken).create_key("door", ["identify"])
+    with pytest.raises(ConnectionFailedError, match="reset"):
+        client_of(Service(httpx.ReadError("reset"), httpx.Response(201, json={}))).rotate_key("0123456789abcdef")
+    assert len(broken.asked) == 1
+    unreached = Service(httpx.ConnectError("refused"), problem(403, "forbidden"))
+    with pytest.raises(client_errors.ForbiddenError):
+        client_of(unreached).create_key("door", ["identify"])
+    assert len(unreached.asked) == 2
+
+
 def test_a_wait_longer_than_allowed_is_an_error_at_once():
     service = Service(problem(429, "rate_limited", **{"Retry-After": "3600"}))
     with pytest.raises(client_errors.RateLimitedError) as refused:
