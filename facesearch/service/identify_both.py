@@ -64,10 +64,10 @@ def identify_both(
 ) -> tuple[Identification, ...]:
     """Return one answer a face, in order: the current embedder's, unless it knows nobody and the former one knows somebody.
 
-    A false positive identification rate is halved between the two searches (Bonferroni: however their scores hang together, the
-    rate of a stranger's face being taken for somebody in either is at most the sum). A false match rate a comparison is what it is in
-    both. A saved operating point decides its own embedder's search, so one must be saved under the same name for each, and their
-    rates add up.
+    A false positive identification rate is halved between the two searches (Bonferroni: whatever links their scores, a stranger's
+    face is taken for somebody in either at most at the sum of the rates). A false match rate a comparison is what it is in both. A
+    saved operating point decides its own embedder's search, so one must be saved under the same name for each, and their rates add
+    up.
 
     Args:
         current: The embedder of the collection.

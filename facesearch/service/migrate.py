@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from facesearch.core.embedder_use import EmbedderUse, LackingFace, NamedEmbedder
@@ -24,6 +23,10 @@ FORGET_GROUP = 5_000
 
 SWITCH_TRIES = 20
 """Rounds after which a collection that is enrolled into all the time counts as not to be caught up with."""
+
+
+_ANY_FMR = 1e-2
+"""Asked for to see whether an embedder has operating points at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,11 +251,10 @@ class MigrateGallery:
             UncalibratedEmbedderError: Nobody measured it.
         """
         try:
-            self._side_of(target).points.at_fmr(1e-2)
+            self._side_of(current).points.at_fmr(_ANY_FMR)
         except UncalibratedEmbedderError:
-            with suppress(UncalibratedEmbedderError):
-                self._side_of(current).points.at_fmr(1e-2)
-                raise
+            return
+        self._side_of(target).points.at_fmr(_ANY_FMR)
 
     def _found_files(
         self, current: NamedEmbedder, target: NamedEmbedder, collection: str, photos: Sequence[str | os.PathLike[str]]

@@ -1,0 +1,76 @@
+"""A gallery moved between two embedders that are really installed, through the objects that commands and the service use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facesearch import FaceSearch
+from facesearch.bootstrap import Parts
+from facesearch.core.errors import IncompatibleTemplatesError, UncalibratedEmbedderError, UnknownEmbedderError
+from facesearch.embedding.description import Description
+from facesearch.embedding.library import ModelLibrary
+from facesearch.inference import create_engine
+from facesearch.settings import Settings
+from tests.model_files import save_onnx
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings with a second, unmeasured embedder, ``mine``."""
+    library = ModelLibrary(tmp_path / "models", lambda: create_engine(threads=1))
+    said = Description(alignment="arcface-112", channels="rgb", mean=(127.5,) * 3, scale=(128.0,) * 3, licence="MIT")
+    library.add(save_onnx(tmp_path / "mine.onnx"), "mine", said)
+    places = {name: tmp_path / folder for name, folder in (("models_dir", "models"), ("cache_dir", "cache"), ("data_dir", "data"))}
+    return Settings(**places, embedder="mine", threads=1)
+
+
+def test_a_gallery_of_an_added_model_is_moved_to_the_shipped_one(
+    settings: Settings, astronaut: np.ndarray, hopper: np.ndarray, tmp_path: Path
+) -> None:
+    for name, pixels in (("eileen.png", astronaut), ("grace.png", hopper)):
+        Image.fromarray(pixels).save(tmp_path / name)
+    asked = FaceSearch(settings=settings)  # a process that was there before, and stays
+    with FaceSearch(settings=settings) as faces:
+        faces.enroll(tmp_path / "eileen.png", "Eileen Collins", allow_duplicate=True, keep="crop")
+        faces.enroll(tmp_path / "grace.png", "Grace Hopper", allow_duplicate=True)
+    assert asked.search(astronaut)[0].candidates[0].label == "Eileen Collins"
+    (tmp_path / "eileen.png").unlink()  # a crop of it was kept
+
+    parts = Parts(settings)
+    with pytest.raises(UnknownEmbedderError):
+        parts.other_embedder("no such")
+    done = parts.migration.to(parts.other_embedder("mobilenet-128"), collection="default")
+    assert (done.n_embedded, done.lost) == (2, ())
+    parts.store.close()
+
+    (answer,) = asked.identify(astronaut)
+    assert answer.label == "Eileen Collins"
+    assert answer.operating_point.embedder_id.startswith("mobilenet-128@")
+    # The kept crop is a JPEG of the face: as good as the photograph, not the same to the last digit.
+    assert answer.candidates[0].score > 0.98
+    (other,) = asked.identify(hopper)
+    assert other.label == "Grace Hopper"
+    assert other.candidates[0].score > 0.9999
+    with FaceSearch(settings=settings.model_copy(update={"embedder": "mobilenet-128"})) as plain:
+        assert plain.identify(hopper)[0].candidates == other.candidates
+    asked.close()
+
+
+def test_a_model_that_nobody_measured_does_not_take_the_place_of_one_that_decides(
+    settings: Settings, hopper: np.ndarray, tmp_path: Path
+) -> None:
+    Image.fromarray(hopper).save(tmp_path / "grace.png")
+    shipped = settings.model_copy(update={"embedder": "mobilenet-128"})
+    with FaceSearch(settings=shipped) as faces:
+        faces.enroll(tmp_path / "grace.png", "Grace Hopper")
+    parts = Parts(shipped)
+    with pytest.raises(UncalibratedEmbedderError, match="models calibrate mine"):
+        parts.migration.to(parts.other_embedder("mine"), collection="default")
+    assert parts.migration.state("default").use.other is None
+    parts.store.close()
+    with FaceSearch(settings=settings) as other, pytest.raises(IncompatibleTemplatesError, match="gallery migrate --to"):
+        other.search(hopper)
