@@ -8,7 +8,8 @@ from typing import Annotated
 from fastapi import Header, Path
 
 from facesearch.api.schemas.base import MAX_ID
-from facesearch.core.errors import InputError
+from facesearch.core.errors import InputError, LabelError
+from facesearch.core.identity import checked_label
 
 CollectionPath = Annotated[str, Path(min_length=1, max_length=200, description="The collection's name.")]
 IdentityPath = Annotated[int, Path(ge=1, le=MAX_ID, description="The person's id.")]
@@ -19,6 +20,18 @@ IfMatch = Annotated[
 ]
 
 _ETAG = re.compile(r'\s*"([\x21\x23-\x7e]*)"\s*')
+
+
+def new_collection(name: str) -> str:
+    """Return the name of a collection that may be made, in its normal form.
+
+    Raises:
+        LabelError: It is no name, or one that no address could hold: nobody could reach the collection again.
+    """
+    checked = checked_label(name, what="collection name")
+    if "/" in checked or checked in (".", ".."):
+        raise LabelError(f"the collection name {checked!r} cannot be part of an address: leave out '/'")
+    return checked
 
 
 def etag(version: str) -> str:

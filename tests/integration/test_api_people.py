@@ -243,6 +243,16 @@ def test_a_collections_name_is_text_and_nothing_else(shared: Api, name: str) -> 
 @pytest.mark.parametrize("name", ["a/b", "..", ".", "", "a\nb", "x" * 201])
 def test_a_collection_that_no_address_could_name_is_not_made(shared: Api, name: str) -> None:
     assert shared.ask("POST", "/v1/collections", json={"name": name}).status_code == 422
+    job = {"collection": name, "items": [{"digest": "0" * 64, "label": "Ada"}]}
+    assert shared.ask("POST", "/v1/jobs", json=job).status_code == 422
+    photo = {"file": ("p.png", shared.networks.portrait_png("unreachable", 3))}
+    at = f"/api/v1/recognition/faces?subject=Ada&collection={quote(name, safe='')}"
+    assert shared.ask("POST", at, files=photo).status_code == 422
+    if "/" not in name and name:
+        where = f"/v1/collections/{quote(name, safe='').replace('.', '%2e')}"
+        assert shared.ask("POST", f"{where}/identities", files={"photo": photo["file"]}, data={"label": "Ada"}).status_code == 422
+        assert shared.ask("POST", f"{where}/import", content=b"PK").status_code == 422
+    assert name not in [one["name"] for one in shared.ask("GET", "/v1/collections?limit=500").json()["items"]]
 
 
 @pytest.mark.parametrize("label", ["", "   ", "a\nb", "a\x00b", "\x1b[31m", "x" * 201])

@@ -14,12 +14,10 @@ from facesearch.api.audit_hook import change
 from facesearch.api.calls import in_pool
 from facesearch.api.context import ServerContext, context_of
 from facesearch.api.paging import DEFAULT_LIMIT, Cursor, Limit, paged, text_position
-from facesearch.api.parameters import CollectionPath
+from facesearch.api.parameters import CollectionPath, new_collection
 from facesearch.api.routing import guarded_router
 from facesearch.api.schemas.people import Collection, CollectionPage, NewCollection
 from facesearch.core.access import Scope
-from facesearch.core.errors import LabelError
-from facesearch.core.identity import checked_label
 from facesearch.service.people import CollectionSummary
 from facesearch.service.shapes import collection_shape
 
@@ -48,10 +46,8 @@ async def create_collection(
     request: Request, caller: Annotated[Caller, Depends(require(Scope.ADMIN))], body: NewCollection
 ) -> Collection:
     """Make an empty collection."""
-    name = checked_label(body.name, what="collection name")
+    name = new_collection(body.name)
     caller.check_collection(name)
-    if "/" in name or name in (".", ".."):
-        raise LabelError(f"the collection name {name!r} cannot be part of an address: leave out '/'")
 
     def make(context: ServerContext) -> CollectionSummary:
         made = context.faces.add_collection(name)

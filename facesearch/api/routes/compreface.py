@@ -14,6 +14,7 @@ from facesearch.api.access import Caller, require
 from facesearch.api.audit_hook import audited, change, identification
 from facesearch.api.calls import in_pool
 from facesearch.api.context import ServerContext, context_of
+from facesearch.api.parameters import new_collection
 from facesearch.api.photographs import Fields, PhotoBody, Sent
 from facesearch.api.routes.deepface import collection_of
 from facesearch.api.routing import guarded_router
@@ -104,7 +105,7 @@ async def add_face(
     collection: CollectionQuery = None,
 ) -> CompreFaceExample:
     """Enroll the one face of a photograph."""
-    name = collection_of(request, caller, collection)
+    name = new_collection(collection_of(request, caller, collection))
 
     def enroll(context: ServerContext) -> Enrollment:
         if det_prob_threshold:

@@ -17,7 +17,7 @@ from facesearch.api.access import Caller, require
 from facesearch.api.audit_hook import change
 from facesearch.api.calls import in_pool
 from facesearch.api.context import ServerContext, context_of
-from facesearch.api.parameters import CollectionPath, IdentityPath, etag
+from facesearch.api.parameters import CollectionPath, IdentityPath, etag, new_collection
 from facesearch.api.photographs import Fields, PhotoBody, Photograph, Sent
 from facesearch.api.routes.people import described
 from facesearch.api.routing import guarded_router
@@ -81,7 +81,7 @@ async def enroll_identity(
     Photographs that cannot be enrolled are listed as failures beside those that were; where none can, the first one's error is the
     answer.
     """
-    return await _enrolled(request, response, caller, collection, (sent.fields.label, sent))
+    return await _enrolled(request, response, caller, new_collection(collection), (sent.fields.label, sent))
 
 
 @router.post(

@@ -12,7 +12,7 @@ from facesearch.api.access import Caller, require
 from facesearch.api.audit_hook import change
 from facesearch.api.calls import in_pool
 from facesearch.api.context import ServerContext, context_of
-from facesearch.api.parameters import CollectionPath
+from facesearch.api.parameters import CollectionPath, new_collection
 from facesearch.api.routing import guarded_router
 from facesearch.api.schemas.jobs import Imported
 from facesearch.api.streaming import streamed
@@ -68,7 +68,7 @@ async def import_collection(
     The collection is made where there is none. The file is the body itself, at most as large as a body may be; the command line
     reads larger ones.
     """
-    body = await request.body()
+    body, collection = await request.body(), new_collection(collection)
 
     def read(context: ServerContext) -> ExchangeSummary:
         try:

@@ -13,6 +13,7 @@ from facesearch.api.bulk import bulk_of
 from facesearch.api.calls import in_pool
 from facesearch.api.context import ServerContext, context_of
 from facesearch.api.paging import DEFAULT_LIMIT, Cursor, Limit, number_position, paged, text_position
+from facesearch.api.parameters import new_collection
 from facesearch.api.photographs import Fields, PhotoBody, Sent
 from facesearch.api.routing import guarded_router
 from facesearch.api.schemas.jobs import (
@@ -67,12 +68,13 @@ async def create_job(request: Request, response: Response, caller: Enroller, bod
     The collection is made where there is none. The photographs themselves are sent afterwards, in any order and several at once;
     they are kept in memory only: after a restart of the service the job lists those still missing.
     """
-    caller.check_collection(body.collection)
+    collection = new_collection(body.collection)
+    caller.check_collection(collection)
     items = [NewItem(one.digest, one.label, tuple(one.tags), one.name) for one in body.items]
     options = BulkOptions(**body.options.model_dump())
 
     def make(context: ServerContext, bulk: BulkEnroll) -> StoredJob:
-        made = bulk.submit(body.collection, caller.key.key_id, items, options)
+        made = bulk.submit(collection, caller.key.key_id, items, options)
         context.audit.append(_change(context, caller, "job.create", made))
         return made
 
