@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
@@ -143,13 +143,20 @@ def _key_text(request: Request) -> str:
 def _refuse_other_sites(request: Request, context: ServerContext) -> None:
     """Raise where a page of another site asks through this machine's browser: without keys, nothing else would stop it."""
     host = request.headers.get("host", "")
-    name = urlsplit(f"//{host}").hostname or ""
-    if not is_loopback(name):
+    if not is_loopback(_split(f"//{host}").hostname or ""):
         raise ForbiddenError("keys are off: the service answers only to 127.0.0.1, ::1 and localhost")
     origin = request.headers.get("origin")
     if origin is None:
         is_foreign = request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
     else:
-        is_foreign = urlsplit(origin).netloc != host and origin not in context.settings.cors_origins
+        is_foreign = _split(origin).netloc != host and origin not in context.settings.cors_origins
     if is_foreign:
         raise ForbiddenError("keys are off: pages of other sites may not ask")
+
+
+def _split(address: str) -> SplitResult:
+    """Return the parts of an address; none of what is no address."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return SplitResult("", "", "", "", "")

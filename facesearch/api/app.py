@@ -11,14 +11,16 @@ from pathlib import Path
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Match, Mount
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from facesearch.api.context import ServerContext
 from facesearch.api.openapi import describe
 from facesearch.api.problems import add_problem_handlers
 from facesearch.api.repeats import HEADER as IDEMPOTENCY_KEY
 from facesearch.api.repeats import REPLAYED
-from facesearch.api.requests import REQUEST_ID, EveryRequest, LimitedBodies
+from facesearch.api.requests import API, REQUEST_ID, EveryRequest, LimitedBodies
 from facesearch.version import __version__
 
 ROUTES = (
@@ -64,8 +66,18 @@ def create_app(context: ServerContext) -> FastAPI:
         app.include_router(router)
     describe(app, routers())
     if (WEB / "index.html").is_file():
-        app.mount("/", StaticFiles(directory=WEB, html=True), name="web")
+        app.router.routes.append(_Page("/", StaticFiles(directory=WEB, html=True), name="web"))
     return app
+
+
+class _Page(Mount):
+    """The page, at every address that is not the service's: there, a wrong method is told as one, with those that are right."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Return whether an address is the page's."""
+        if scope["path"].startswith(API):
+            return Match.NONE, {}
+        return super().matches(scope)
 
 
 def _cors(origins: tuple[str, ...]) -> list[Middleware]:

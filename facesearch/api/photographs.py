@@ -26,7 +26,7 @@ from facesearch.core.errors import BodyTooLargeError, InputError, UnsupportedMed
 MAX_FIELDS = 100
 """Most parts of a body that are no photographs."""
 
-_PLACE = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*:|\\\\|~|\.{0,2}/(?!9j/))")
+_PLACE = re.compile(r"\s*+(?:[A-Za-z][A-Za-z0-9+.-]*+:|\\\\|~|\.{0,2}/(?!9j/))")
 """What begins like a path or an address. Base64 may begin with ``/``: every JPEG's does, as ``/9j/``."""
 
 _DATA_URL = re.compile(r"data:image/[A-Za-z0-9.+-]+;base64,")

@@ -6,6 +6,7 @@ The service's only translation of errors; it raises none.
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
@@ -55,7 +56,7 @@ def problem(status: int, code: str, detail: str, request_id: str, context: Mappi
     known = dict(context or {})
     headers = {}
     if "retry_after_s" in known:
-        headers["Retry-After"] = str(max(1, round(float(known["retry_after_s"]))))
+        headers["Retry-After"] = str(max(1, math.ceil(float(known["retry_after_s"]))))
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="facesearch"'
     body = {

@@ -46,7 +46,8 @@ SECURITY_HEADERS = {
 }
 """Added to every answer that does not have its own."""
 
-_API = ("/v1", "/api/", "/deepface")
+API = ("/v1", "/api/", "/deepface", "/healthz", "/readyz", "/metrics")
+"""What the addresses of the service begin with; all others are the page's."""
 
 
 class EveryRequest:
@@ -67,7 +68,7 @@ class EveryRequest:
         given = Headers(scope=scope).get(REQUEST_ID, "")
         request_id = given if _GIVEN_ID.fullmatch(given) else secrets.token_hex(16)
         scope.setdefault("state", {})["request_id"] = request_id
-        is_api = scope["path"].startswith(_API)
+        is_api = scope["path"].startswith(API)
         has_begun = False
 
         async def send_with_headers(message: Message) -> None:

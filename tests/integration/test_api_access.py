@@ -187,12 +187,25 @@ def test_without_keys_only_this_machine_may_ask(tmp_path: Path) -> None:
             {"Host": "attacker.example"},
             {"Origin": "https://attacker.example"},
             {"Origin": "null"},
+            {"Host": "["},
+            {"Origin": "http://[::1"},
             {"Sec-Fetch-Site": "cross-site"},
         ):
             assert api.ask("GET", "/v1/me", key=None, headers=headers).status_code == 403, headers
         assert api.ask("GET", "/v1/me", key=None, headers={"Origin": "http://127.0.0.1"}).status_code == 200
     finally:
         api.close()
+
+
+@pytest.mark.parametrize("path", ["/v1/me", "/v1/verify", "/deepface/find", "/healthz", "/v1/collections/mine"])
+def test_a_wrong_method_is_told_with_the_right_ones(api: Api, path: str) -> None:
+    right = {method for method, route in ROUTES if route.path_format.format(**VALUES) == path} or {"GET"}
+    for method in {"GET", "HEAD", "POST", "PUT", "TRACE", "OPTIONS"} - right:
+        answer = api.ask(method, path)
+        assert answer.status_code == 405, method
+        assert set(answer.headers["Allow"].split(", ")) <= right
+    for method in ("GET", "POST"):
+        assert api.ask(method, "/v1/nothing").status_code == 404
 
 
 def test_pages_of_other_origins_are_shut_out_unless_they_are_named(tmp_path: Path, api: Api) -> None:
