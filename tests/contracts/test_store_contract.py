@@ -383,6 +383,7 @@ def test_removing_leaves_nothing_of_the_person_and_everything_of_others(store):
             "feedback": 0,
             "videos": 0,
             "video_tracks": 0,
+            "embedder_uses": 0,
             **dict.fromkeys(SERVICE_TABLES, 0),
         }
 
@@ -418,6 +419,7 @@ def test_removing_a_collection_removes_everything_in_it(store):
         "feedback": 0,
         "videos": 0,
         "video_tracks": 0,
+        "embedder_uses": 0,
         **dict.fromkeys(SERVICE_TABLES, 0),
     }
     with store.writing() as writer:
