@@ -457,7 +457,7 @@ class JobOptions(ApiModel):
         allow_mismatch: Enroll a face that resembles none of the label's.
         allow_duplicate: Enroll the face of somebody known under another label; the item says `possible_duplicate` then.
         quality_gate: How usable a face must be; null for the service's setting.
-        keep: Which picture is kept; null for the service's setting.
+        keep: Which picture is kept, at most that of the service's setting; null for the setting.
     """
 
     face: Literal["only", "largest", "central"] | int = "only"

@@ -56,6 +56,11 @@ class EnrollFacade:
     def _collection(self, name: str | None) -> str:
         """Return the name of a collection, that of the settings for None."""
 
+    @property
+    def keep(self) -> Keep:
+        """Which picture is kept where a call does not say."""
+        return self._enrolment(None)[0].keep
+
     def enroll(
         self,
         photo: ImageSource,

@@ -148,6 +148,8 @@ def test_a_job_of_another_collection_is_none(api: Api):
         {"items": [{"digest": "0" * 64, "label": "Ada"}, {"digest": "0" * 64, "label": "Ada"}]},
         {"items": [{"digest": "0" * 64, "label": "Ada"}], "kind": "train"},
         {"items": [{"digest": "0" * 64, "label": "Ada"}], "options": {"face": "best"}},
+        {"items": [{"digest": "0" * 64, "label": "Ada"}], "options": {"keep": "crop"}},
+        {"items": [{"digest": "0" * 64, "label": "Ada"}], "options": {"keep": "photo"}},
         {"items": [{"digest": "0" * 64, "label": "Ada", "url": "http://example.org/a.jpg"}]},
     ],
 )
@@ -155,6 +157,10 @@ def test_a_wrong_job_is_refused(api: Api, wrong: dict[str, Any]):
     answer = api.ask("POST", "/v1/jobs", json={"collection": "staff", **wrong})
     assert answer.status_code == 422, answer.text
     assert api.ask("GET", "/v1/jobs").json()["items"] == []
+
+
+def test_a_job_may_ask_for_no_picture(api: Api):
+    assert submit(api, portraits(api, 1), options={"keep": "none"})["state"] == "waiting_for_photos"
 
 
 def test_the_memory_for_photographs_is_bounded(tmp_path: Path):

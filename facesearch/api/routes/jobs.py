@@ -29,6 +29,7 @@ from facesearch.api.schemas.jobs import (
 )
 from facesearch.core.access import Scope
 from facesearch.core.errors import InputError, UnknownJobError
+from facesearch.core.identity import Keep
 from facesearch.core.jobs import ItemState
 from facesearch.core.jobs import Job as StoredJob
 from facesearch.core.jobs import JobItem as StoredItem
@@ -45,6 +46,8 @@ Sender = Annotated[Caller, Depends(require(Scope.ENROLL, repeatable=False))]
 """Who sends photographs: the same one sent twice is one by its digest, and an answer kept over a restart would be wrong."""
 
 _LIST = ("jobs",)
+_KEPT = (Keep.NONE, Keep.CROP, Keep.PHOTO)
+"""What may be kept of a photograph, from the least."""
 
 
 class JobPhotos(Fields):
@@ -74,6 +77,7 @@ async def create_job(request: Request, response: Response, caller: Enroller, bod
     options = BulkOptions(**body.options.model_dump())
 
     def make(context: ServerContext, bulk: BulkEnroll) -> StoredJob:
+        _check_keep(options, context.faces.keep)
         made = bulk.submit(collection, caller.key.key_id, items, options)
         context.audit.append(_change(context, caller, "job.create", made))
         return made
@@ -187,6 +191,16 @@ async def delete_job(request: Request, caller: Enroller, job_id: JobPath) -> Res
 
     await in_pool(request, remove, context_of(request), bulk_of(request.app))
     return Response(status_code=status.HTTP_204_NO_CONTENT)
+
+
+def _check_keep(options: BulkOptions, most: Keep) -> None:
+    """Raise where a job asks for more of a photograph than the operator keeps: what is stored of people is not for keys to say."""
+    if options.keep is not None and _KEPT.index(Keep(options.keep)) > _KEPT.index(most):
+        raise InputError(
+            f"keep is {options.keep!r}, but this service keeps at most {most.value!r}: leave it out, or ask for less",
+            field="options.keep",
+            most=most.value,
+        )
 
 
 async def _changed(request: Request, caller: Caller, job_id: str, action: str) -> Job:

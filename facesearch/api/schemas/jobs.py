@@ -53,7 +53,8 @@ class JobOptions(Body):
         Literal["off", "standard", "strict"] | None, Field(description="How usable a face must be; null for the service's setting.")
     ] = None
     keep: Annotated[
-        Literal["none", "crop", "photo"] | None, Field(description="Which picture is kept; null for the service's setting.")
+        Literal["none", "crop", "photo"] | None,
+        Field(description="Which picture is kept, at most that of the service's setting; null for the setting."),
     ] = None
 
 
