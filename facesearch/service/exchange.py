@@ -289,6 +289,9 @@ class _Reader:
         # Exports are never compressed, so that no part is larger than the file, whatever its headers say.
         if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
             raise GalleryFormatError(f"{what} is damaged or no exported collection: parts of it are compressed", path=what)
+        if sum(info.file_size for info in archive.infolist()) > archive.start_dir:
+            raise GalleryFormatError(f"{what} is damaged or no exported collection: parts of it overlap", path=what)
+        self._pictures_read: set[str] = set()
         self.manifest: dict[str, Any] = json.loads(archive.read("manifest.json"))
         if self.manifest["format"] != FORMAT:
             raise GalleryFormatError(f"{what} is no exported collection", path=what)
@@ -324,8 +327,12 @@ class _Reader:
     def _picture(self, entry: Mapping[str, Any] | None) -> KeptPicture | None:
         if entry is None:
             return None
+        part = str(entry["part"])
+        if part in self._pictures_read:  # one picture for all faces would make a small file fill the database
+            raise GalleryFormatError(f"{self._what} is damaged: {part} is the picture of two faces", path=self._what)
+        self._pictures_read.add(part)
         points = tuple((float(x), float(y)) for x, y in entry["landmarks"])
-        return KeptPicture(Keep(entry["kind"]), self.part(entry["part"]), points, checked_box(entry["box"]))
+        return KeptPicture(Keep(entry["kind"]), self.part(part), points, checked_box(entry["box"]))
 
     def _matrix(self, number: int, dim: int) -> Vectors:
         return np.frombuffer(self.part(f"vectors/{number}.f32"), dtype="<f4").reshape(-1, dim).astype(np.float32)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -183,6 +185,30 @@ def test_compressed_parts_are_refused_before_they_are_read(exported, method: int
     squeezed.write_bytes(content)
     with pytest.raises(GalleryFormatError, match="compressed"):
         world.faces.import_collection(squeezed, collection="copy")
+
+
+def test_a_small_file_cannot_fill_the_database(exported):
+    world, file = exported
+    with zipfile.ZipFile(file) as archive:
+        first = sorted(part for part in archive.namelist() if part.startswith("pictures/"))[0]
+        people = re.sub(rb"pictures/[0-9]+", first.encode(), archive.read("people.jsonl"))
+        parts = {part: archive.read(part) for part in archive.namelist()} | {"people.jsonl": people}
+    manifest = json.loads(parts["manifest.json"])
+    manifest["sha256"]["people.jsonl"] = hashlib.sha256(people).hexdigest()
+    parts["manifest.json"] = json.dumps(manifest).encode()
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for part, content in parts.items():
+            archive.writestr(part, content)
+    with pytest.raises(GalleryFormatError, match=f"{first} is the picture of two faces"):
+        world.faces.import_collection(io.BytesIO(stream.getvalue()), collection="copy")
+    content = bytearray(file.read_bytes())
+    entry = content.index(b"PK\x01\x02")  # of the first part, which shall hold all that follow
+    for place in (entry + 20, entry + 24):
+        content[place : place + 4] = (entry - 200).to_bytes(4, "little")
+    with pytest.raises(GalleryFormatError, match="overlap"):
+        world.faces.import_collection(io.BytesIO(content), collection="copy")
+    assert [one.collection.name for one in world.faces.collections()] == ["default"]
 
 
 def test_an_export_is_its_owner_s_alone(exported):
