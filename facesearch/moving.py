@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from facesearch.core.embedder_use import NamedEmbedder
 from facesearch.core.face import Alignment, FaceCrop
 from facesearch.core.identity import KeptPicture
-from facesearch.embedding.registry import card
+from facesearch.embedding.exported import is_path
+from facesearch.embedding.registry import EmbedderCard, card
 from facesearch.imaging.align import align_faces
 from facesearch.imaging.crops import align_kept
 from facesearch.imaging.decode import DecodeLimits
@@ -46,7 +47,7 @@ class MovingParts(MeasuringParts):
     @property
     def named_embedder(self) -> NamedEmbedder:
         """The embedder of the settings, as a collection remembers it."""
-        return NamedEmbedder(self.settings.embedder, self.embedder_id)
+        return _remembered(self.settings.embedder, self.card, flip=self.settings.flip_average)
 
     def other_embedder(self, name: str) -> NamedEmbedder:
         """Return another embedder as a collection remembers it.
@@ -54,7 +55,7 @@ class MovingParts(MeasuringParts):
         Raises:
             UnknownEmbedderError: There is none of this name.
         """
-        return NamedEmbedder(name, card(name, self.models_folder).embedder_id(flip=self.settings.flip_average))
+        return _remembered(name, card(name, self.models_folder), flip=self.settings.flip_average)
 
     @cached_property
     def migration(self) -> MigrateGallery:
@@ -74,3 +75,8 @@ class MovingParts(MeasuringParts):
 
     def _cut_kept(self, picture: KeptPicture, alignment: Alignment) -> FaceCrop:
         return align_kept(picture, alignment, limits=self.limits)
+
+
+def _remembered(name: str, found: EmbedderCard, *, flip: bool) -> NamedEmbedder:
+    """Return an embedder by what finds the very same weights later: its digest, or where its file lies."""
+    return NamedEmbedder(str(Path(name).absolute()) if is_path(name) else found.embedder_id(), found.embedder_id(flip=flip))

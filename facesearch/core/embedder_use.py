@@ -22,7 +22,7 @@ class NamedEmbedder:
     """An embedder as a process finds it again.
 
     Attributes:
-        name: What the setting ``embedder`` calls it.
+        name: What the setting ``embedder`` may call it: one that finds these weights, not newer ones of the name.
         embedder_id: The id of its templates; another id under the same name means other weights.
     """
 

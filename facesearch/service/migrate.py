@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from facesearch.core.embedder_use import EmbedderUse, LackingFace, NamedEmbedder
+from facesearch.core.embedder_use import FLIP_SUFFIX, EmbedderUse, LackingFace, NamedEmbedder
 from facesearch.core.errors import IncompatibleTemplatesError, MigrationError, UncalibratedEmbedderError
 from facesearch.core.protocols import IdentityStore, StoreReader
 from facesearch.service.face_sources import FaceSources, LostFace, files_by_digest
@@ -320,7 +320,7 @@ class MigrateGallery:
                 enrolled_with=sorted(counts),
             )
         (only,) = counts
-        return NamedEmbedder(only.partition("@")[0], only)
+        return NamedEmbedder(only.removesuffix(FLIP_SUFFIX), only)
 
     def _noted(self, collection: str) -> EmbedderUse | None:
         with self._store.reading() as reader:

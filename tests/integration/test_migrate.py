@@ -310,6 +310,32 @@ def test_searches_and_enrolments_go_on_meanwhile(two):
     assert [two.who(photo) for photo, _ in late] == [label for _, label in late]
 
 
+def test_a_face_enrolled_just_before_the_switch_is_taken_along(two):
+    two.enroll(4)
+    late = two.make(9, 0)
+
+    def at_the_end(done, total):
+        if done == total == 12:
+            two.faces.enroll(late, "P09")
+            two.photo(9, 0).unlink()  # and is gone when the switch looks for it: left behind, not lost
+
+    done = two.migration.to(NEW, collection="default", on_progress=at_the_end)
+    assert (done.n_embedded, done.left_behind) == (12, ("P09",))
+    again = two.make(9, 1)
+    assert two.who(again) == "P09"
+    two.make(9, 0)
+    two.migration.back(collection="default")
+
+    def once_more(done, total):
+        if done == total == 12:
+            two.faces.enroll(two.make(10, 0), "P10")
+
+    two.migration.forget_former(collection="default")
+    two.faces.remove("P09")
+    moved = two.migration.to(NEW, collection="default", on_progress=once_more)
+    assert (moved.n_embedded, moved.left_behind) == (13, ())
+
+
 def run_child(folder: Path, photos: Path, seconds: float) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.integration.interrupted_migration", str(folder), str(photos), str(seconds)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)

@@ -14,6 +14,8 @@ from facesearch.core.errors import IncompatibleTemplatesError, UncalibratedEmbed
 from facesearch.embedding.description import Description
 from facesearch.embedding.library import ModelLibrary
 from facesearch.inference import create_engine
+from facesearch.server_parts import ServerParts
+from facesearch.server_settings import ServerSettings
 from facesearch.settings import Settings
 from tests.model_files import save_onnx
 
@@ -33,7 +35,7 @@ def test_a_gallery_of_an_added_model_is_moved_to_the_shipped_one(
 ) -> None:
     for name, pixels in (("eileen.png", astronaut), ("grace.png", hopper)):
         Image.fromarray(pixels).save(tmp_path / name)
-    asked = FaceSearch(settings=settings)  # a process that was there before, and stays
+    asked = ServerParts(settings, ServerSettings()).faces  # a service that was there before, and stays
     with FaceSearch(settings=settings) as faces:
         faces.enroll(tmp_path / "eileen.png", "Eileen Collins", allow_duplicate=True, keep="crop")
         faces.enroll(tmp_path / "grace.png", "Grace Hopper", allow_duplicate=True)
@@ -45,6 +47,7 @@ def test_a_gallery_of_an_added_model_is_moved_to_the_shipped_one(
         parts.other_embedder("no such")
     done = parts.migration.to(parts.other_embedder("mobilenet-128"), collection="default")
     assert (done.n_embedded, done.lost) == (2, ())
+    assert done.state.use.current.name == done.state.use.current.embedder_id  # these weights, not the newest of the name
     parts.store.close()
 
     (answer,) = asked.identify(astronaut)
