@@ -133,6 +133,7 @@ def export(
     as_json: options.AsJson = False,
 ) -> None:
     """Write a run's best network as an embedder: weights, card and thresholds."""
+    from facesearch.embedding.adding import OPEN_LICENCES
     from facesearch.training.export import export_run
 
     made = export_run(folder, output, name=name, calibrate=calibrate, people=people)
@@ -154,7 +155,9 @@ def export(
         write_note(f"no threshold for FMR {fmr:g}: {printable(why)}")
     if "onnx" in found:
         write_line(f"{printable(onnx)}: numbers of a template within {found['onnx']['difference']:.1g} of the network's")  # type: ignore[index]
-    write_line(f"use it: --embedder {printable(output)}, or facesearch models add {printable(output)} --name {made.card.name}")
+    accepted = "" if made.card.licence.lower() in OPEN_LICENCES else " --accept-licence"
+    adding = f"facesearch models add {printable(output)} --name {made.card.name}{accepted}"
+    write_line(f"use it: --embedder {printable(output)}, or {adding}")
 
 
 def _parsed(given: list[str] | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,11 +75,12 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, *, write: Writer = wr
     """
     import safetensors.torch
 
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in checkpoint.tensors.items()}
+    state = {**checkpoint.state, "format": FORMAT, "version": VERSION, "step": checkpoint.step, "crc32": _checksum(tensors)}
     texts = {
-        _STATE: json.dumps({"format": FORMAT, "version": VERSION, "step": checkpoint.step, **checkpoint.state}, allow_nan=False),
+        _STATE: json.dumps(state, allow_nan=False),
         "facesearch.training_architecture": checkpoint.architecture.text(),
     }
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in checkpoint.tensors.items()}
     content = safetensors.torch.save(tensors, texts)
     path = folder / _NAME.format(checkpoint.step)
     temporary = folder / f".{path.name}.new"
@@ -98,6 +100,14 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, *, write: Writer = wr
             path=str(path),
         ) from exc
     return path
+
+
+def _checksum(tensors: Mapping[str, torch.Tensor]) -> int:
+    """Return the CRC-32 over all tensors on the processor, by name; safetensors keeps none of its own."""
+    total = 0
+    for name in sorted(tensors):
+        total = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, zlib.crc32(name.encode(), total))
+    return total
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -134,9 +144,13 @@ def read_checkpoint(path: Path, *, expected: Architecture | None = None) -> Chec
         step = int(state["step"])
         if state["format"] != FORMAT or state["version"] != VERSION:
             raise ValueError(f"format {state['format']} version {state['version']}, this release reads {FORMAT} {VERSION}")
+        if state.get("crc32", (found := _checksum(tensors))) != found:
+            raise ValueError(f"its tensors have the checksum {found}, {state['crc32']} was written")
         architecture = parse_architecture(texts["facesearch.training_architecture"], where=path.name)
     except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError) as exc:
-        raise CheckpointFormatError(f"{path} is no checkpoint of training that can be read: {exc}", path=str(path)) from exc
+        older = [one for one in checkpoints(path.parent) if one < path]
+        advice = f"; remove it to go on from {older[-1].name}" if older else ""
+        raise CheckpointFormatError(f"{path} is no checkpoint of training that can be read: {exc}{advice}", path=str(path)) from exc
     if expected is not None and architecture != expected:
         told = "; ".join(architecture.differences(expected))
         raise CheckpointFormatError(f"{path} is a checkpoint of another architecture ({told})", path=str(path))

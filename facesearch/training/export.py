@@ -14,7 +14,7 @@ from typing import Any
 
 from facesearch.core.arrays import Vectors
 from facesearch.core.errors import CheckpointNotFoundError, FileWriteError, InputError
-from facesearch.embedding.adding import name_of
+from facesearch.embedding.adding import OPEN_LICENCES, name_of
 from facesearch.embedding.architecture import Architecture
 from facesearch.embedding.card import EmbedderCard, Origin
 from facesearch.embedding.card_file import written_card
@@ -24,6 +24,7 @@ from facesearch.embedding.weights import FIGURES_KEY, LICENCE_KEY, SOURCE_KEY, l
 from facesearch.evaluation.all_pairs import REPORTED_FMRS, all_pairs
 from facesearch.training.crop_store import CropStore
 from facesearch.training.plan import TrainingPlan
+from facesearch.training.run_facts import data_facts, require_same
 from facesearch.training.run_folder import RunFolder
 from facesearch.training.session import open_data
 from facesearch.training.validation import embedded, read_names, require_pairs
@@ -84,7 +85,7 @@ def export_run(
         raise InputError(f"weights are written as .safetensors, not {output.name!r}", path=str(output))
     chosen = name_of(name if name is not None else output.stem.lower())
     network = load_best(run)
-    store, measured_on = _calibration_store(plan, calibrate, people)
+    store, measured_on = _calibration_store(run, calibrate, people)
     figures: dict[str, Any] = {}
     unsupported: tuple[tuple[float, str], ...] = ()
     if store is not None:
@@ -92,11 +93,12 @@ def export_run(
         vectors = embedded(prepared, store, device="cpu", bf16=False)
         figures, unsupported = operating_points(vectors, store, measured_on)
     source = _source(plan, facts)
-    texts = {LICENCE_KEY: plan.data_licence, SOURCE_KEY: source}
+    licence = licence_of(plan.data_licence, str(facts.get("start_licence", "")))
+    texts = {LICENCE_KEY: licence, SOURCE_KEY: source}
     if figures:
         texts[FIGURES_KEY] = json.dumps(figures, allow_nan=False)
     digest = save_network(network, output, metadata=texts)
-    card = _card(chosen, digest, network.architecture, output, Origin(plan.data_licence, source=source, added_at=_now()))
+    card = _card(chosen, digest, network.architecture, output, Origin(licence, source=source, added_at=_now()))
     fields = {**json.loads(written_card(card)), "figures": figures, "training": _training(run, plan, facts)}
     card_path = output.with_suffix(".json")
     try:
@@ -124,11 +126,22 @@ def load_best(run: RunFolder) -> EmbeddingNetwork:
     return network
 
 
-def _calibration_store(plan: TrainingPlan, calibrate: Path | None, people: Path | None) -> tuple[CropStore | None, str]:
+def licence_of(data_licence: str, start_licence: str) -> str:
+    """Return the licence of weights that were trained on photographs of one licence, from weights of another (empty: from none).
+
+    What is not open stays: neither fine-tuning nor open photographs free weights of their terms.
+    """
+    bound = [one for one in (data_licence, start_licence) if one and one.lower() not in OPEN_LICENCES]
+    return "; ".join(dict.fromkeys(bound)) or start_licence or data_licence
+
+
+def _calibration_store(run: RunFolder, calibrate: Path | None, people: Path | None) -> tuple[CropStore | None, str]:
     """Return the crops to set operating points on, and what they are in words."""
     if calibrate is None:
-        held_out = open_data(plan).validation
-        return held_out, "the people that the run was validated on, who chose the network among its checkpoints"
+        plan, facts = run.read()
+        data = open_data(plan)
+        require_same(facts, data_facts(data.training, data.validation), run=run.path.name)
+        return data.validation, "the people that the run was validated on, who chose the network among its checkpoints"
     store = CropStore.open(calibrate)
     told = f"store {calibrate.name}"
     if people is not None:
@@ -188,7 +201,7 @@ def _card(name: str, digest: str, architecture: Architecture, file: Path, origin
 
 
 def _source(plan: TrainingPlan, facts: Mapping[str, Any]) -> str:
-    teachers = f", distilled from {', '.join(plan.teachers)}" if plan.teachers else ""
+    teachers = f", distilled from {', '.join(Path(one).name for one in plan.teachers)}" if plan.teachers else ""
     return f"trained from {facts['start']} on {facts['n_crops']} crops of {facts['n_people']} people by {plan.loss}{teachers}"
 
 
@@ -200,7 +213,8 @@ def _training(run: RunFolder, plan: TrainingPlan, facts: Mapping[str, Any]) -> d
         "data_licence": plan.data_licence,
         "start": facts["start"],
         "start_sha256": facts["start_sha256"],
-        "plan": plan.changed(),
+        "start_licence": facts.get("start_licence", ""),
+        "plan": plan.told(),
         "protocol": "TAR at fixed FMR over all pairs of people held out, every person weighing the same, averaged weights",
         "validations": validations,
     }

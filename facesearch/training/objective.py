@@ -126,6 +126,25 @@ class Objective(nn.Module):
         return total / max(1, len(self._teachers))
 
 
+class Learning(nn.Module):
+    """Network and objective as one module: what torch wraps to share gradients among processes."""
+
+    def __init__(self, network: nn.Module, objective: Objective) -> None:
+        super().__init__()
+        self.network, self.objective = network, objective
+
+    def forward(
+        self, pixels: torch.Tensor, labels: torch.Tensor, step: int, *, bf16: bool
+    ) -> tuple[torch.Tensor, torch.Tensor, StepValue]:
+        """Return the loss, the unit vectors and the counts."""
+        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=bf16):
+            raw = self.network(pixels)
+        # Distances of near vectors are differences of near numbers: float32 from here on.
+        vectors = nn.functional.normalize(raw.float(), dim=1)
+        value: StepValue = self.objective(vectors, labels, pixels, step)
+        return value.loss, vectors, value
+
+
 def embedding_distance(vectors: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
     """Return the mean squared distance of unit vectors to a teacher's, in [0, 4]."""
     return (vectors - taught).square().sum(dim=1).mean()

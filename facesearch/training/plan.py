@@ -6,7 +6,6 @@ It checks each value by itself and those that contradict each other; whether dat
 from __future__ import annotations
 
 import dataclasses
-import math
 import tomllib
 import types
 import typing
@@ -23,6 +22,7 @@ MinerName = Literal["all", "semi-hard", "hard", "distance-weighted"]
 SamplerName = Literal["people", "pairs", "turn"]
 Schedule = Literal["cosine", "step", "constant"]
 
+_PATHS = ("crops", "cleaned", "validation", "validation_people")
 _OWN_SAMPLER: dict[str, SamplerName] = {"triplet": "people", "contrastive": "pairs"}
 
 
@@ -170,6 +170,25 @@ class TrainingPlan:
             return self.margin
         return {"triplet": 0.2, "contrastive": 1.0, "arcface": 0.4}.get(self.loss, 0.3)
 
+    def with_whole_paths(self) -> TrainingPlan:
+        """Return the plan with absolute paths: a run goes on and is exported from any folder."""
+
+        def whole(name: str | None, *, is_surely: bool) -> str | None:
+            return name if name is None or not (is_surely or Path(name).is_file()) else str(Path(name).absolute())
+
+        paths = {name: whole(getattr(self, name), is_surely=name != "start") for name in (*_PATHS, "start")}
+        teachers = tuple(str(whole(one, is_surely=False)) for one in self.teachers)
+        return dataclasses.replace(self, teachers=teachers, **paths)  # type: ignore[arg-type]
+
+    def told(self) -> dict[str, object]:
+        """Return what is said otherwise than by default, names of files and folders without where they lay: for cards."""
+        changed = self.changed()
+        for name in changed.keys() & {*_PATHS, "start"}:
+            changed[name] = Path(str(changed[name])).name
+        if self.teachers:
+            changed["teachers"] = [Path(one).name for one in self.teachers]
+        return changed
+
     def as_dict(self) -> dict[str, object]:
         """Return the plan as plain values; ``parse_plan`` reads them back."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -181,7 +200,6 @@ class TrainingPlan:
         return {name: value for name, value in self.as_dict().items() if value != _plain(defaults[name])}
 
 
-_INFINITE = math.inf
 _RANGES: tuple[tuple[str, float, float], ...] = (
     ("held_out", 0.0, 0.9),
     ("dim", 2, 8192),
@@ -200,7 +218,7 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("rate", 1e-12, 100.0),
     ("warmup", 0.0, 0.9),
     ("weight_decay", 0.0, 10.0),
-    ("clip", 1e-6, _INFINITE),
+    ("clip", 1e-6, 1e12),
     ("ema", 0.0, 0.99999),
     ("threads", 1, 1024),
     ("seed", 0, 2**31 - 1),

@@ -6,6 +6,7 @@ written after its checkpoint.
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -47,6 +48,26 @@ class RunFolder:
     def report(self) -> Path:
         """The page about the run."""
         return self.path / REPORT_FILE
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out of the run, which is made where it is not there.
+
+        Raises:
+            InputError: Another process trains in it.
+            FileWriteError: It cannot be written.
+        """
+        with self._writing():
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("ab")
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as exc:
+                raise InputError(
+                    f"another process trains in {self.path}: wait for it, or name another folder", path=str(self.path)
+                ) from exc
+            yield
 
     def begin(self, plan: TrainingPlan, facts: Mapping[str, object]) -> None:
         """Make the folder of a new run.

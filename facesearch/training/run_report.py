@@ -12,8 +12,8 @@ from typing import Any
 from facesearch.core.errors import FileWriteError
 from facesearch.evaluation.charts import Axis, Chart, Mark, Series
 from facesearch.evaluation.report import Headline, Report, Section, Table, render_report
+from facesearch.training.progress import Progress
 from facesearch.training.run_folder import RunFolder
-from facesearch.training.trainer import Progress
 
 REMARKS = (
     "TAR: share of mated pairs that match at the threshold which lets through the stated share of non-mated pairs (FMR). All pairs "

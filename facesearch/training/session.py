@@ -25,13 +25,15 @@ from facesearch.training.distributed import Group, device_of, process_group
 from facesearch.training.frozen_prelu import freeze_slopes
 from facesearch.training.loader import BatchLoader
 from facesearch.training.memory import keep_freed_memory
-from facesearch.training.objective import Objective
+from facesearch.training.objective import Objective, Teacher
 from facesearch.training.plan import TrainingPlan, parse_plan
+from facesearch.training.progress import Progress
+from facesearch.training.run_facts import require_same, run_facts
 from facesearch.training.run_folder import TENSORBOARD, RunFolder
 from facesearch.training.run_report import write_report
 from facesearch.training.samplers import PairSampler, PeopleSampler, Sampler, TurnSampler
 from facesearch.training.starting import Start, start_of, teachers_of
-from facesearch.training.trainer import Materials, Progress, Scalars, Tell, Trainer
+from facesearch.training.trainer import Materials, Scalars, Tell, Trainer
 from facesearch.training.validation import embedded, read_names, require_pairs, split_people
 
 ALL_STAGES = "all"
@@ -161,7 +163,7 @@ def train(
     Raises:
         FaceSearchError: As the parts; see ``docs/training.md`` for what to do.
     """
-    return _run(plan, RunFolder(folder), models_folder=models_folder, tell=tell, until=until, goes_on=False)
+    return _run(plan.with_whole_paths(), RunFolder(folder), models_folder=models_folder, tell=tell, until=until, goes_on=False)
 
 
 def resume(
@@ -217,12 +219,18 @@ def _run(
         overlap = overlap_of(data)
         if overlap is not None:
             say(f"warning: {overlap}")
+        teachers = teachers_of(plan, models_folder, data.training.alignment, device)
+        facts = run_facts(data.training, data.validation, data.sampler, start, teachers)
+        materials = _materials(plan, data, start, folder, device, group, teachers=teachers, tell=say)
+        if goes_on:
+            require_same(folder.read()[1], facts, run=folder.path.name)
+        if group.is_first:
+            stack.enter_context(folder.held())
         checkpoint = read_checkpoint(folder.newest_checkpoint(), expected=start.network.architecture) if goes_on else None
-        materials = _materials(plan, data, start, folder, device, group, models_folder=models_folder, tell=say)
         first_step = checkpoint.step if checkpoint is not None else 0
         if group.is_first:
             if checkpoint is None:
-                folder.begin(plan, _facts(data, start))
+                folder.begin(plan, facts)
                 if overlap is not None:
                     folder.note("warning", 0, text=overlap)
             else:
@@ -247,7 +255,7 @@ def _materials(
     device: str,
     group: Group,
     *,
-    models_folder: Path | None,
+    teachers: tuple[Teacher, ...],
     tell: Tell,
 ) -> Materials:
     """Return what the trainer works with."""
@@ -256,7 +264,6 @@ def _materials(
             f"a batch of {data.sampler.batch_size // data.sampler.group} groups cannot be divided among {group.world} processes: "
             f"choose a multiple of {group.world}"
         )
-    teachers = teachers_of(plan, models_folder, data.training.alignment, device)
     torch.manual_seed(plan.seed + 1)
     objective = Objective(plan, len(data.training.people), start.network.architecture.dim, teachers).to(device)
     n_steps = plan.steps if plan.steps is not None else max(1, round(plan.epochs * data.sampler.steps_per_epoch))
@@ -285,23 +292,6 @@ def _materials(
         group=group,
         tell=tell,
     )
-
-
-def _facts(data: Data, start: Start) -> dict[str, object]:
-    """Return what is written beside the plan when a run begins."""
-    validation = data.validation
-    return {
-        "start": start.source,
-        "start_sha256": start.digest,
-        "architecture": start.network.architecture.as_dict(),
-        "crops_digest": data.training.digest,
-        "n_crops": len(data.training),
-        "n_people": len(data.training.people),
-        "sampler": str(data.sampler),
-        "n_validation_crops": 0 if validation is None else len(validation),
-        "n_validation_people": 0 if validation is None else len(validation.people),
-        "torch": torch.__version__,
-    }
 
 
 def _centres(network: EmbeddingNetwork, store: CropStore, device: str, plan: TrainingPlan) -> torch.Tensor:

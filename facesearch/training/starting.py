@@ -15,12 +15,12 @@ import torch
 from facesearch.core.errors import CheckpointFormatError, TrainingPlanError
 from facesearch.core.face import Alignment
 from facesearch.embedding.architecture import Architecture, default_architecture
-from facesearch.embedding.card_file import WEIGHTS_ALONE
+from facesearch.embedding.card_file import NOT_STATED, WEIGHTS_ALONE
 from facesearch.embedding.checkpoint import digest_of
 from facesearch.embedding.embedding_network import EmbeddingNetwork, build_network
 from facesearch.embedding.networks import build_network as module_of
 from facesearch.embedding.registry import card
-from facesearch.embedding.weights import load_weights, read_architecture
+from facesearch.embedding.weights import LICENCE_KEY, load_weights, metadata_of, read_architecture
 from facesearch.training.objective import Teacher
 from facesearch.training.plan import TrainingPlan
 
@@ -36,11 +36,13 @@ class Start:
         network: With its weights, nothing frozen.
         source: Where they came from, in words.
         digest: SHA-256 of the file of weights; empty for random ones.
+        licence: Of these weights; empty for random ones.
     """
 
     network: EmbeddingNetwork
     source: str
     digest: str
+    licence: str = ""
 
 
 def start_of(plan: TrainingPlan, models_folder: Path | None, alignment: Alignment) -> Start:
@@ -66,7 +68,7 @@ def start_of(plan: TrainingPlan, models_folder: Path | None, alignment: Alignmen
         architecture = default_architecture(backbone, **changes)
         _require_crops(architecture.alignment, alignment, f"backbone {backbone}")
         return Start(build_network(architecture), "random weights", "")
-    file, base = _file_and_architecture(plan, models_folder)
+    file, base, licence = _file_and_architecture(plan, models_folder)
     if plan.backbone is not None and plan.backbone != base.backbone:
         raise CheckpointFormatError(
             f"{plan.start} is a checkpoint of another architecture: backbone {base.backbone}, the plan says {plan.backbone}",
@@ -78,18 +80,20 @@ def start_of(plan: TrainingPlan, models_folder: Path | None, alignment: Alignmen
     is_same_head = (architecture.dim, architecture.pooling, architecture.layer) == (base.dim, base.pooling, base.layer)
     load_weights(network, file, with_head=is_same_head)
     new_head = "" if is_same_head else ", with a new head of random weights"
-    return Start(network, f"{plan.start} ({file.name}){new_head}", digest_of(file))
+    # Its name and not its path: the text travels in cards.
+    return Start(network, f"{Path(plan.start).name} ({file.name}){new_head}", digest_of(file), licence)
 
 
-def _file_and_architecture(plan: TrainingPlan, models_folder: Path | None) -> tuple[Path, Architecture]:
-    """Return the file of a plan's start, and the architecture it is of."""
+def _file_and_architecture(plan: TrainingPlan, models_folder: Path | None) -> tuple[Path, Architecture, str]:
+    """Return the file of a plan's start, the architecture it is of, and its licence."""
     start = plan.start or ""
     path = Path(start)
     if path.is_file():
         carried = read_architecture(path) if path.suffix == ".safetensors" else None
         if carried is None and plan.backbone is None:
             raise TrainingPlanError(f"{start} does not say its architecture: say backbone", field="backbone")
-        return path, carried if carried is not None else default_architecture(str(plan.backbone))
+        licence = NOT_STATED if carried is None else metadata_of(path).get(LICENCE_KEY, NOT_STATED)
+        return path, carried if carried is not None else default_architecture(str(plan.backbone)), licence
     found = card(start, models_folder)
     if found.format not in (*WEIGHTS_ALONE, "tensorflow"):
         raise TrainingPlanError(
@@ -97,7 +101,7 @@ def _file_and_architecture(plan: TrainingPlan, models_folder: Path | None) -> tu
             field="start",
         )
     found.verify_file()
-    return found.weights_path, _architecture_of(found)
+    return found.weights_path, _architecture_of(found), found.licence
 
 
 def _architecture_of(found: EmbedderCard) -> Architecture:

@@ -11,12 +11,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import nn
 
-from facesearch.core.errors import FileWriteError, TrainingDivergedError
+from facesearch.core.errors import CheckpointFormatError, FileWriteError, TrainingDivergedError
 from facesearch.embedding.embedding_network import EmbeddingNetwork
 from facesearch.embedding.prepared import Prepared
 from facesearch.embedding.weights import save_network
@@ -27,9 +26,10 @@ from facesearch.training.loader import Batch, BatchLoader
 from facesearch.training.losses import CollapseWatch, spread_of
 from facesearch.training.miners import squared_distances
 from facesearch.training.norms import fresh_statistics
-from facesearch.training.objective import Objective, StepValue
+from facesearch.training.objective import Learning, Objective, StepValue
 from facesearch.training.optimiser import MovingAverage, build_optimiser, rate_factor, restore_state, set_rate, state_tensors
 from facesearch.training.plan import TrainingPlan
+from facesearch.training.progress import Progress
 from facesearch.training.run_folder import RunFolder
 from facesearch.training.validation import Validated, embedded, validated
 
@@ -39,59 +39,14 @@ LOG_EVERY = 10
 NORM_BATCHES = 16
 """Batches that the statistics of norms are taken from before a network is measured or written."""
 
+SAME_FIGURE = 1e-9
+"""Figures nearer than this are one: sums of people's shares end in different last bits."""
+
 Tell = Callable[[str], None]
 """Told what happened, a line at a time."""
 
 Scalars = Callable[[str, float, int], None]
 """Takes a figure's name, value and step: TensorBoard's ``add_scalar``."""
-
-
-class _Learning(nn.Module):
-    """Network and objective as one module: what torch wraps to share gradients among processes."""
-
-    def __init__(self, network: nn.Module, objective: Objective) -> None:
-        super().__init__()
-        self.network, self.objective = network, objective
-
-    def forward(
-        self, pixels: torch.Tensor, labels: torch.Tensor, step: int, *, bf16: bool
-    ) -> tuple[torch.Tensor, torch.Tensor, StepValue]:
-        """Return the loss, the unit vectors and the counts."""
-        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=bf16):
-            raw = self.network(pixels)
-        # Distances of near vectors are differences of near numbers: float32 from here on.
-        vectors = nn.functional.normalize(raw.float(), dim=1)
-        value: StepValue = self.objective(vectors, labels, pixels, step)
-        return value.loss, vectors, value
-
-
-@dataclass(slots=True)
-class Progress:
-    """Where a run is: what a checkpoint keeps beside tensors.
-
-    Attributes:
-        step: Steps done.
-        best: Best figure of validation so far; None before the first.
-        best_step: Where it was found.
-        stale: Validations since then.
-        trained_s: Seconds of training.
-        waited_s: Seconds of these spent waiting for crops.
-        n_crops: Crops trained on, in this process.
-        is_over: Whether it ended early.
-    """
-
-    step: int = 0
-    best: float | None = None
-    best_step: int = 0
-    stale: int = 0
-    trained_s: float = 0.0
-    waited_s: float = 0.0
-    n_crops: int = 0
-    is_over: bool = False
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as plain values."""
-        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,7 +97,7 @@ class Trainer:
         self._is_bf16 = materials.plan.precision == "bf16"
         self.network = materials.network.to(memory_format=torch.channels_last)
         self._prepared = Prepared(self.network, self.network.architecture.preparation).to(materials.device)
-        self._learning: nn.Module = _Learning(self._prepared, materials.objective)
+        self._learning: nn.Module = Learning(self._prepared, materials.objective)
         self._optimiser = build_optimiser(self.network, materials.objective, materials.plan)
         self.average = MovingAverage(self.network, materials.plan.ema)
         self._watch = CollapseWatch(materials.objective.margin)
@@ -152,14 +107,23 @@ class Trainer:
             self._learning = nn.parallel.DistributedDataParallel(self._learning)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint."""
-        self.network.load_state_dict(checkpoint.part("network"))
-        self._m.objective.load_state_dict(checkpoint.part("objective"))
-        for name, tensor in checkpoint.part("average").items():
-            self.average.tensors[name].copy_(tensor)
-        restore_state(self._optimiser, checkpoint.part("optimiser"))
-        self.progress = Progress(**{name: checkpoint.state["progress"][name] for name in Progress.__slots__})
-        self._watch.restore(checkpoint.state["watch"])
+        """Go on from a checkpoint.
+
+        Raises:
+            CheckpointFormatError: It is of another run.
+        """
+        try:
+            self.network.load_state_dict(checkpoint.part("network"))
+            self._m.objective.load_state_dict(checkpoint.part("objective"))
+            for name, tensor in checkpoint.part("average").items():
+                self.average.tensors[name].copy_(tensor)
+            restore_state(self._optimiser, checkpoint.part("optimiser"))
+            self.progress = Progress(**{name: checkpoint.state["progress"][name] for name in Progress.__slots__})
+            self._watch.restore(checkpoint.state["watch"])
+        except (RuntimeError, KeyError, IndexError, TypeError, ValueError) as exc:
+            raise CheckpointFormatError(f"the checkpoint of step {checkpoint.step} is of another run: {exc}") from exc
+        # Patience may be another from here on.
+        self.progress.is_over = self._is_stale()
 
     def checkpoint(self) -> Checkpoint:
         """Return the run as it is."""
@@ -210,6 +174,9 @@ class Trainer:
 
     def _is_over(self) -> bool:
         return self.progress.is_over
+
+    def _is_stale(self) -> bool:
+        return bool(self._plan.patience) and self.progress.stale >= self._plan.patience
 
     def step(self, batch: Batch) -> None:
         """Move the weights by one batch.
@@ -312,10 +279,10 @@ class Trainer:
         if self._m.group.is_first:
             found = self.measured(store)
         figure = self._m.group.shared(None if found is None else found.figure)
-        is_better = progress.best is None or figure > progress.best
+        is_better = progress.best is None or figure > progress.best + SAME_FIGURE
         progress.best, progress.best_step = (figure, progress.step) if is_better else (progress.best, progress.best_step)
         progress.stale = 0 if is_better else progress.stale + 1
-        progress.is_over = bool(self._plan.patience) and progress.stale >= self._plan.patience
+        progress.is_over = self._is_stale()
         if found is None:
             return
         self._m.folder.note("validation", progress.step, **found.as_dict())

@@ -96,6 +96,7 @@ TORCH_AT_THE_TOP = {
     "training/norms.py",
     "training/objective.py",
     "training/optimiser.py",
+    "training/run_facts.py",
     "training/session.py",
     "training/starting.py",
     "training/trainer.py",

@@ -130,8 +130,9 @@ def test_operating_points_come_with_the_evidence(trained: Path, faces: Path, tmp
 
 
 def test_it_can_be_added_and_written_as_onnx(
-    trained: Path, faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("FACESEARCH_MODELS_DIR", str(tmp_path / "models"))
     weights, onnx = tmp_path / "mine.safetensors", tmp_path / "mine.onnx"
     here = ["--data-dir", str(tmp_path / "data")]
     assert (
@@ -143,6 +144,23 @@ def test_it_can_be_added_and_written_as_onnx(
     found = json.loads(capsys.readouterr().out)
     assert onnx.is_file()
     assert found["onnx"]["difference"] <= 1e-3
+    assert execute(["models", "add", str(weights), "--name", "ours", *here]) == 0
+    assert execute(["models", "add", str(onnx), "--name", "ours-onnx", *here]) == 0
+    capsys.readouterr()
+    assert sorted(one.name for one in (tmp_path / "models").iterdir() if one.is_dir()) == ["ours", "ours-onnx"]
+
+
+def test_what_is_said_of_adding_is_what_adding_wants(
+    faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACESEARCH_MODELS_DIR", str(tmp_path / "models"))
+    train(small_plan(faces, steps=1, held_out=0.25, **NARROW), tmp_path / "run")
+    here = ["--data-dir", str(tmp_path / "data")]
+    assert execute(["train", "export", str(tmp_path / "run"), "-o", str(tmp_path / "own.safetensors"), *here]) == 0
+    said = capsys.readouterr().out.split("or facesearch ")[1].split()
+    assert said[-1] == "--accept-licence"  # nobody said the licence of the photographs
+    assert execute([*said[:-1], *here]) == 5
+    assert execute([*said, *here]) == 0
 
 
 def test_files_that_do_not_belong_together_are_refused(trained: Path, faces: Path, tmp_path: Path) -> None:

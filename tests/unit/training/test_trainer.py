@@ -217,7 +217,7 @@ def test_a_batch_that_cannot_be_divided_is_refused(faces: Path, tmp_path: Path, 
     data = session.open_data(small_plan(faces, people_per_batch=3))
     group = session.Group(0, 2)
     with pytest.raises(InputError, match="3 groups cannot be divided among 2"):
-        session._materials(small_plan(faces), data, None, None, "cpu", group, models_folder=None, tell=print)
+        session._materials(small_plan(faces), data, None, None, "cpu", group, teachers=(), tell=print)
 
 
 # Bad input
