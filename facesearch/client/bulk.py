@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facesearch.client.client import Client
-from facesearch.client.errors import MissingPhotographsError
+from facesearch.client.errors import JobMemoryFullError, MissingPhotographsError
 from facesearch.client.models import Job, JobOptions, NewJobItem
 from facesearch.client.photographs import Photograph, upload_of
 
@@ -67,6 +67,7 @@ def enroll_many(
 
     Raises:
         ApiError: The service refused, or could not be reached for long.
+        MissingPhotographsError: A file was changed while its job was under way.
         OSError: A photograph cannot be read.
     """
     given = list(photographs)
@@ -97,7 +98,7 @@ def go_on(
 
     Raises:
         ApiError: The service refused, or could not be reached for long.
-        MissingPhotographsError: The job misses photographs, and none of these.
+        MissingPhotographsError: The job misses photographs, and none of these; or a file was changed meanwhile.
     """
     if client.get_job(job_id).state in ("cancelled", "failed"):
         client.resume_job(job_id)
@@ -118,20 +119,36 @@ def _finished(
         if job.state in FINAL:
             return job
         missing = list(dict.fromkeys(one.digest for one in client.iter_missing_photos(job_id, limit=500)))
-        known = [by_digest[digest] for digest in missing if digest in by_digest]
+        known = {digest: by_digest[digest] for digest in missing if digest in by_digest}
         if missing and not known:
             raise MissingPhotographsError(f"job {job_id} misses {len(missing)} photographs that were not given")
-        has_room = all(client.send_job_photos(job_id, batch).n_free_bytes for batch in _batches(known))
+        has_room = all(_has_room_after(client, job_id, batch) for batch in _batches(known))
         if not known or not has_room:
             time.sleep(poll_s)
 
 
-def _batches(photographs: Iterable[Photograph]) -> Iterator[list[Photograph]]:
-    """Yield photographs, read, in batches that one request holds."""
+def _has_room_after(client: Client, job_id: str, batch: Sequence[Photograph]) -> bool:
+    """Send photographs and return whether the service has room for more of them."""
+    try:
+        return client.send_job_photos(job_id, batch).n_free_bytes > 0
+    except JobMemoryFullError as exc:
+        if "retry_after_s" not in exc.context:  # it never will
+            raise
+        return False
+
+
+def _batches(photographs: Mapping[str, bytes | str | os.PathLike[str]]) -> Iterator[list[Photograph]]:
+    """Yield photographs by digest, read, in batches that one request holds.
+
+    Raises:
+        MissingPhotographsError: A file was changed since its job was made: what the job waits for is nowhere any more.
+    """
     batch: list[Photograph] = []
     n_bytes = 0
-    for one in photographs:
+    for digest, one in photographs.items():
         data = upload_of(one)[1]
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise MissingPhotographsError(f"{one!s} was changed since its job was made: the job waits for it as it was")
         if batch and (len(batch) == BATCH_PHOTOS or n_bytes + len(data) > BATCH_BYTES):
             yield batch
             batch, n_bytes = [], 0
