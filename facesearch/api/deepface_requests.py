@@ -25,7 +25,6 @@ METRICS = (COSINE, EUCLIDEAN, EUCLIDEAN_L2, ANGULAR)
 
 _PHOTOS = ("img", "img1", "img2", "img_path", "img1_path", "img2_path")
 _MAX_FACES = 10_000
-_MAX_K = 1_000
 
 
 def distance_of(score: float, metric: str) -> float:

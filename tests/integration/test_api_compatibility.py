@@ -151,6 +151,9 @@ def test_deepface_finds(api: Api, call: str):
     everybody = deepface(api, call, img=text_of(portrait(api, "stranger", 6)), similarity_search=True, k=2)["results"]
     assert [len(face) for face in everybody] == [2]
     assert everybody[0][0]["distance"] <= everybody[0][1]["distance"]
+    for k, status in ((100, 200), (101, 422)):
+        body = {"img": text_of(two_faces(api)), "k": k}
+        assert api.ask("POST", f"/deepface/{call}", json=body).status_code == status
 
 
 @pytest.mark.parametrize("place", PLACES)

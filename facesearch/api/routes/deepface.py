@@ -42,7 +42,8 @@ DETECTOR = "mtcnn"
 """Deepface's name for the detector that answers, whichever is asked for."""
 
 DEFAULT_K = 5
-MAX_K = 1000
+MAX_K = 100
+"""As many as `identify` shows: a photograph may have hundreds of faces, each with so many candidates."""
 
 Asked = Annotated[DeepfaceRequest, Depends(deepface_request)]
 
