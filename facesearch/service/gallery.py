@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from facesearch.core.compact import quantised, restored
 from facesearch.core.errors import (
     FileWriteError,
     GalleryFormatError,
@@ -279,9 +280,14 @@ class GalleryIndexes:
         changes = reader.changes_since(collection.name, max(0, index.revision - HISTORY_COMPARED)) or ()
         added = {one.template_id for one in changes if one.kind is ChangeKind.ADD and one.revision <= index.revision}
         stored = reader.template_batch(added, self._embedder_id)
+        # An index that holds bytes is asked for the bytes: of a vector with few large numbers they are farther away than that.
+        forms = (stored.vectors, restored(quantised(stored.vectors)))
         return all(
-            index.scores_of(Template(vector, self._embedder_id), [template_id]).get(template_id, 0.0) > SAME_VECTOR
-            for template_id, vector in zip(stored.template_ids.tolist(), stored.vectors, strict=True)
+            any(
+                index.scores_of(Template(form[row], self._embedder_id), [template_id]).get(template_id, 0.0) > SAME_VECTOR
+                for form in forms
+            )
+            for row, template_id in enumerate(stored.template_ids.tolist())
         )
 
     def _caught_up(self, reader: StoreReader, collection: Collection, index: GalleryIndex, slot: _Slot) -> GalleryIndex | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
 from pathlib import Path
 
@@ -74,3 +75,29 @@ def test_a_gallery_changes_its_form_without_enrolling_again(tmp_path: Path, temp
     with store.reading() as reader:
         _, index = indexes.synced(reader, COLLECTION)
         assert [index.search(Template(vector(seed), EMBEDDER), 1)[0].template_id for seed in (1, 2, 3)] == [1, 2, 3]
+
+
+def test_a_snapshot_of_bytes_belongs_to_vectors_with_few_large_numbers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    numbers = np.full(512, 0.45 / 127, dtype=np.float32)
+    numbers[7] = 1.0
+    uneven = Template(numbers / np.float32(np.linalg.norm(numbers)), EMBEDDER)
+    held = restored(quantised(uneven.vector[None]))[0]
+    assert float(held @ uneven.vector) < 0.9999  # far from itself as bytes
+    with SqlStore(f"sqlite:///{tmp_path / 'g.db'}").writing() as writer:
+        writer.ensure_collection(COLLECTION)
+        face = dataclasses.replace(new_face(1), template=uneven)
+        writer.add_face(writer.add_identity(COLLECTION, "P1").identity_id, face)
+
+    def synced() -> int | None:
+        store = SqlStore(f"sqlite:///{tmp_path / 'g.db'}", template_format="int8")
+        factory = GalleryIndexFactory(EMBEDDER, 512, IndexOptions(template_format="int8"))
+        indexes = GalleryIndexes(store, factory, embedder_id=EMBEDDER, folder=tmp_path / "index")
+        with store.reading() as reader:
+            indexes.synced(reader, COLLECTION)
+            revision = indexes.status(reader, COLLECTION).snapshot_revision
+        indexes.save()
+        return revision
+
+    assert synced() is None
+    assert synced() is not None
+    assert "restored from a backup" not in caplog.text
