@@ -157,6 +157,13 @@ class IdentityMismatchError(EnrollmentError):
     """The face resembles none of the photographs enrolled under this label."""
 
 
+class MigrationError(EnrollmentError):
+    """A collection cannot be moved to another embedder as asked, or what was made for it does not hold up.
+
+    Nothing was switched.
+    """
+
+
 class TemplateError(ApiError):
     """Templates cannot be used together or read back."""
 
@@ -333,6 +340,7 @@ ERRORS: Mapping[str, type[ApiError]] = {
     "duplicate_template": DuplicateTemplateError,
     "duplicate_person": DuplicatePersonError,
     "identity_mismatch": IdentityMismatchError,
+    "migration_refused": MigrationError,
     "template_error": TemplateError,
     "incompatible_templates": IncompatibleTemplatesError,
     "template_format": TemplateFormatError,
