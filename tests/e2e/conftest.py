@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it lives, an event loop runs in this thread, and no other test could start one
 def browser() -> Iterator[Browser]:
     """A headless Chromium of this machine; skips where it or playwright is absent. Nothing is downloaded."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the extra dev has it")
