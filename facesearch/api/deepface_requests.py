@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from facesearch.api.context import context_of
 from facesearch.api.multipart import is_multipart, parts_of
-from facesearch.api.photographs import MAX_FIELDS, decoded_base64
+from facesearch.api.photographs import FILE_SHOWN, MAX_FIELDS, decoded_base64
 from facesearch.core.errors import InputError, UnsupportedMediaTypeError
 
 COSINE, EUCLIDEAN, EUCLIDEAN_L2, ANGULAR = "cosine", "euclidean", "euclidean_l2", "angular"
@@ -166,4 +166,5 @@ def described(photos: tuple[str, ...], options: Mapping[str, Mapping[str, Any]])
         properties = {**dict.fromkeys(photos, photo), **options}
         content[kind] = {"schema": {"type": "object", "properties": properties, "required": list(photos)}}
     content["application/json"]["example"] = dict.fromkeys(photos, "data:image/jpeg;base64,/9j/4A==")
+    content["multipart/form-data"]["example"] = dict.fromkeys(photos, FILE_SHOWN)
     return {"requestBody": {"required": True, "content": content}}

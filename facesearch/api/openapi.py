@@ -11,12 +11,13 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
 from facesearch.api.problems import MEDIA_TYPE
 from facesearch.api.repeats import HEADER, KEY_PATTERN
 from facesearch.api.requests import REQUEST_ID
 from facesearch.api.routing import GuardedRoute
-from facesearch.api.schemas.base import Problem
+from facesearch.api.schemas.base import Answer, Body, Problem
 
 DESCRIPTION = """Face recognition over HTTP: enroll people, verify two photographs (1:1) and identify faces (1:N).
 
@@ -62,6 +63,7 @@ def _complete(document: dict[str, Any], routes: Iterable[GuardedRoute]) -> None:
     for name in _FRAMEWORKS_OWN:
         schemas.pop(name, None)
     schemas["Problem"] = Problem.model_json_schema()
+    _restore_examples(schemas)
     components["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer", "description": "An API key: `Authorization: Bearer KEY`."},
         "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key in a header of its own."},
@@ -71,6 +73,20 @@ def _complete(document: dict[str, Any], routes: Iterable[GuardedRoute]) -> None:
             operation = document["paths"].get(route.path_format, {}).get(method.lower())
             if operation is not None:
                 _complete_operation(operation, route, method)
+
+
+def _restore_examples(schemas: dict[str, Any]) -> None:
+    """Put the examples back as the models have them: FastAPI drops every null from the document, also from what is shown."""
+    for model in (*_below(Answer), *_below(Body)):
+        extra = model.model_config.get("json_schema_extra")
+        if model.__name__ in schemas and isinstance(extra, dict) and "examples" in extra:
+            schemas[model.__name__]["examples"] = extra["examples"]
+
+
+def _below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for one in model.__subclasses__():
+        yield one
+        yield from _below(one)
 
 
 def _complete_operation(operation: dict[str, Any], route: GuardedRoute, method: str) -> None:

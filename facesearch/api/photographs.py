@@ -29,6 +29,9 @@ MAX_FIELDS = 100
 _PLACE = re.compile(r"\s*+(?:[A-Za-z][A-Za-z0-9+.-]*+:|\\\\|~|\.{0,2}/(?!9j/))")
 """What begins like a path or an address. Base64 may begin with ``/``: every JPEG's does, as ``/9j/``."""
 
+FILE_SHOWN = "(the bytes of the file)"
+"""What stands for a photograph in the example of a form."""
+
 _DATA_URL = re.compile(r"data:image/[A-Za-z0-9.+-]+;base64,")
 
 
@@ -136,6 +139,8 @@ class PhotoBody(Generic[F]):
         sample = base64.b64encode(b"\xff\xd8\xff\xe0...").decode()
         photos_in_json = {name: [sample] if name not in self._photos else sample for name in in_json}
         content["application/json"]["example"] = {**photos_in_json, **self._examples}
+        parts = {name: [FILE_SHOWN] if name == self._several else FILE_SHOWN for name in in_form}
+        content["multipart/form-data"]["example"] = {**parts, **self._examples}
         return {"requestBody": {"required": True, "content": content}}
 
     def _from_parts(self, body: bytes, content_type: str, limit: int) -> Sent[F]:

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from facesearch.api.schemas.base import Answer, Count
+from facesearch.api.schemas import examples
+from facesearch.api.schemas.base import Answer
 
 Confidence = Annotated[float | None, Field(description="Calibrated probability in percent; null where nothing was calibrated.")]
 Eye = Annotated[list[int], Field(min_length=2, max_length=2)]
@@ -14,6 +15,8 @@ Eye = Annotated[list[int], Field(min_length=2, max_length=2)]
 
 class FacialArea(Answer):
     """A face's box as deepface gives it; the eyes are named as the person would."""
+
+    model_config = examples.shown(examples.FACIAL_AREA)
 
     x: int
     y: int
@@ -26,6 +29,8 @@ class FacialArea(Answer):
 class Representation(Answer):
     """A face with its vector."""
 
+    model_config = examples.shown(examples.REPRESENTATION)
+
     embedding: list[float]
     facial_area: FacialArea
     face_confidence: float
@@ -34,11 +39,15 @@ class Representation(Answer):
 class Representations(Answer):
     """Faces with their vectors."""
 
+    model_config = examples.shown({"results": [examples.REPRESENTATION]})
+
     results: list[Representation]
 
 
 class DeepfaceAreas(Answer):
     """The faces compared."""
+
+    model_config = examples.shown(examples.DEEPFACE_AREAS)
 
     img1: FacialArea
     img2: FacialArea
@@ -46,6 +55,8 @@ class DeepfaceAreas(Answer):
 
 class DeepfaceVerification(Answer):
     """Whether two photographs show the same person, as deepface says it."""
+
+    model_config = examples.shown(examples.DEEPFACE_VERIFICATION)
 
     verified: bool
     distance: float
@@ -60,6 +71,8 @@ class DeepfaceVerification(Answer):
 
 class DeepfaceMatch(Answer):
     """Somebody found, as deepface says it."""
+
+    model_config = examples.shown(examples.DEEPFACE_MATCH)
 
     identity: Annotated[str, Field(description="The label; not a file's path.")]
     target_x: int
@@ -78,11 +91,15 @@ class DeepfaceMatch(Answer):
 class DeepfaceMatches(Answer):
     """For each face of the photograph who it may be, the most alike first; empty for somebody unknown."""
 
+    model_config = examples.shown({"results": [[examples.DEEPFACE_MATCH]]})
+
     results: list[list[DeepfaceMatch]]
 
 
 class CompreFaceBox(Answer):
     """A face's box as CompreFace gives it."""
+
+    model_config = examples.shown(examples.COMPREFACE_BOX)
 
     probability: float
     x_max: int
@@ -94,12 +111,16 @@ class CompreFaceBox(Answer):
 class CompreFaceSubject(Answer):
     """Somebody found, as CompreFace says it."""
 
+    model_config = examples.shown(examples.COMPREFACE_SUBJECT)
+
     subject: str
     similarity: Annotated[float, Field(description="Cosine similarity; CompreFace's own numbers mean something else.")]
 
 
 class CompreFaceResult(Answer):
     """A face and who it may be, as CompreFace says it."""
+
+    model_config = examples.shown(examples.COMPREFACE_RESULT)
 
     box: CompreFaceBox
     subjects: Annotated[list[CompreFaceSubject], Field(description="Empty for somebody unknown.")]
@@ -111,12 +132,16 @@ class CompreFaceResult(Answer):
 class CompreFaceResults(Answer):
     """The faces of a photograph, the largest first."""
 
+    model_config = examples.shown({"result": [examples.COMPREFACE_RESULT]})
+
     result: list[CompreFaceResult]
     plugins_versions: dict[str, Any] | None = None
 
 
 class CompreFaceExample(Answer):
     """A photograph that was enrolled, as CompreFace says it."""
+
+    model_config = examples.shown(examples.COMPREFACE_EXAMPLE)
 
     image_id: Annotated[str, Field(description="The template's id.")]
     subject: str
@@ -125,10 +150,6 @@ class CompreFaceExample(Answer):
 class CompreFaceSubjects(Answer):
     """Everybody enrolled, as CompreFace says it."""
 
+    model_config = examples.shown({"subjects": ["Ada", "Grace Hopper"]})
+
     subjects: list[str]
-
-
-class CompreFaceDeleted(Answer):
-    """How many faces went."""
-
-    deleted: Count

@@ -5,45 +5,18 @@ It decides nothing: see ``facesearch.core.decision``.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
+from facesearch.api.schemas import examples
 from facesearch.api.schemas.base import Answer, Body, BoxValues, Count, Id, Rate, Score
-
-_FACE: dict[str, Any] = {
-    "box": [136.0, 58.5, 257.0, 215.25],
-    "landmarks": [[171.5, 117.0], [226.0, 119.0], [199.5, 150.0], [174.0, 180.0], [222.0, 181.5]],
-    "detection_score": 0.9998,
-}
-_QUALITY: dict[str, Any] = {
-    "score": 0.91,
-    "face_px": 121.0,
-    "detail_px": 96.0,
-    "acuity": 14.2,
-    "sharpness": 0.31,
-    "yaw": 0.08,
-    "pitch": -0.02,
-    "roll": 1.4,
-    "brightness": 0.47,
-    "dark_share": 0.0,
-    "bright_share": 0.01,
-    "visible": 0.83,
-    "detection_score": 0.9998,
-    "reasons": [],
-}
-_POINT: dict[str, Any] = {
-    "threshold": 0.4312,
-    "fmr": 1e-4,
-    "n_non_mated": 45140155,
-    "embedder_id": "mobilenet-128@0123456789ab",
-    "operating_point": None,
-    "in_sample": False,
-}
 
 
 class Face(Answer):
     """A face found in a photograph."""
+
+    model_config = examples.shown(examples.FACE)
 
     box: BoxValues
     landmarks: Annotated[
@@ -55,6 +28,8 @@ class Face(Answer):
 
 class Quality(Answer):
     """How usable a face is."""
+
+    model_config = examples.shown(examples.QUALITY)
 
     score: Annotated[float, Field(ge=0, le=1, description="How usable the face is; 1 is best.")]
     face_px: float
@@ -75,15 +50,15 @@ class Quality(Answer):
 class FaceWithQuality(Face):
     """A face with how usable it is."""
 
+    model_config = examples.shown(examples.FACE_WITH_QUALITY)
+
     quality: Annotated[Quality | None, Field(description="Null where the face cannot even be aligned.")]
 
 
 class DetectedFaces(Answer):
     """The faces of a photograph by falling detection score."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"width": 640, "height": 480, "faces": [{**_FACE, "quality": _QUALITY}]}]}
-    )
+    model_config = examples.shown(examples.DETECTED_FACES)
 
     width: Count
     height: Count
@@ -93,12 +68,16 @@ class DetectedFaces(Answer):
 class SeenFace(FaceWithQuality):
     """A face that was compared, with the size of its photograph."""
 
+    model_config = examples.shown(examples.SEEN_FACE)
+
     width: Annotated[int, Field(ge=1, description="Of the upright photograph, in pixels.")]
     height: Annotated[int, Field(ge=1)]
 
 
 class DecidedAt(Answer):
     """What an answer was decided at."""
+
+    model_config = examples.shown(examples.DECIDED_AT)
 
     threshold: Score
     fmr: Annotated[Rate, Field(description="False match rate of one comparison that the threshold was set for.")]
@@ -111,29 +90,7 @@ class DecidedAt(Answer):
 class Verification(DecidedAt):
     """The answer to "are these two the same person?" (1:1)."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "is_match": True,
-                    "score": 0.7213,
-                    "squared_distance": 0.5574,
-                    **_POINT,
-                    "fmr_supported": True,
-                    "reason": "match",
-                    "label": None,
-                    "is_rejected": False,
-                    "floor": None,
-                    "probability": None,
-                    "log_likelihood_ratio": None,
-                    "llr_clamp": None,
-                    "llr_is_clamped": None,
-                    "prior": None,
-                    "faces": [{**_FACE, "quality": _QUALITY, "width": 640, "height": 480}],
-                }
-            ]
-        }
-    )
+    model_config = examples.shown(examples.VERIFICATION)
 
     is_match: Annotated[bool, Field(description="Whether the score reaches the threshold, and nobody rejected the pair.")]
     score: Score
@@ -154,6 +111,8 @@ class Verification(DecidedAt):
 class Candidate(Answer):
     """Somebody enrolled who may be the person searched for."""
 
+    model_config = examples.shown(examples.CANDIDATE)
+
     rank: Annotated[int, Field(ge=1)]
     identity_id: Id
     label: str
@@ -165,6 +124,8 @@ class Candidate(Answer):
 
 class Identification(Face, DecidedAt):
     """The answer to "who is this?" for one face (1:N); unknown is an answer."""
+
+    model_config = examples.shown(examples.IDENTIFICATION)
 
     is_match: bool
     label: Annotated[str | None, Field(description="Who it is; null for unknown.")]
@@ -181,42 +142,7 @@ class Identification(Face, DecidedAt):
 class Identifications(Answer):
     """Who the faces of a photograph are."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "width": 640,
-                    "height": 480,
-                    "faces": [
-                        {
-                            **_FACE,
-                            **_POINT,
-                            "is_match": True,
-                            "label": "Ada",
-                            "identity_id": 7,
-                            "reason": "match",
-                            "fpir": 0.01,
-                            "fpir_supported": True,
-                            "n_templates": 312,
-                            "n_rejected": 0,
-                            "quality": _QUALITY,
-                            "candidates": [
-                                {
-                                    "rank": 1,
-                                    "identity_id": 7,
-                                    "label": "Ada",
-                                    "template_id": 19,
-                                    "score": 0.7213,
-                                    "squared_distance": 0.5574,
-                                    "floor": None,
-                                }
-                            ],
-                        }
-                    ],
-                }
-            ]
-        }
-    )
+    model_config = examples.shown(examples.IDENTIFICATIONS)
 
     width: Count
     height: Count
@@ -226,7 +152,7 @@ class Identifications(Answer):
 class TemplateVector(Body):
     """A vector with the embedder that made it."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = examples.shown(examples.TEMPLATE_VECTOR)
 
     vector: Annotated[
         list[Annotated[float, Field(ge=-1.001, le=1.001)]], Field(min_length=1, max_length=4096, description="Unit L2 norm.")
@@ -237,12 +163,16 @@ class TemplateVector(Body):
 class FaceTemplate(FaceWithQuality):
     """A face with its vector."""
 
+    model_config = examples.shown(examples.FACE_TEMPLATE)
+
     vector: list[float]
     embedder_id: str
 
 
 class FaceTemplates(Answer):
     """The faces of a photograph with their vectors, by falling detection score."""
+
+    model_config = examples.shown(examples.FACE_TEMPLATES)
 
     width: Count
     height: Count
@@ -252,16 +182,7 @@ class FaceTemplates(Answer):
 class TwoTemplates(Body):
     """Two vectors to compare."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "a": {"vector": [0.6, 0.8], "embedder_id": "mobilenet-128@0123456789ab"},
-                    "b": {"vector": [0.8, 0.6], "embedder_id": "mobilenet-128@0123456789ab"},
-                }
-            ]
-        }
-    )
+    model_config = examples.shown(examples.TWO_TEMPLATES)
 
     a: TemplateVector
     b: TemplateVector
@@ -270,7 +191,7 @@ class TwoTemplates(Body):
 class Comparison(Answer):
     """How alike two vectors are; nothing is decided."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"score": 0.96, "squared_distance": 0.08}]})
+    model_config = examples.shown(examples.COMPARISON)
 
     score: Score
     squared_distance: float

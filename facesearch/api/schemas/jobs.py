@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import Field
 
+from facesearch.api.schemas import examples
 from facesearch.api.schemas.base import Answer, Body, CollectionName, Count, FaceChoiceValue, Id, Label, Tag
 from facesearch.api.schemas.people import NextCursor
 from facesearch.core.jobs import MAX_NAME_CHARS
@@ -14,26 +15,11 @@ from facesearch.core.jobs import MAX_NAME_CHARS
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the photograph's bytes, in small hex digits.")]
 JobId = Annotated[str, Field(pattern="^[0-9a-f]{32}$", description="The job's id.")]
 
-_DIGEST = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
-_JOB: dict[str, JsonValue] = {
-    "job_id": "5f0c1d2e3b4a59687766554433221100",
-    "kind": "enroll",
-    "collection": "default",
-    "state": "waiting_for_photos",
-    "made_by": "k7Qd2p",
-    "created_at": "2026-03-02T09:30:00+00:00",
-    "updated_at": "2026-03-02T09:31:00+00:00",
-    "n_items": 120,
-    "n_waiting": 88,
-    "n_done": 31,
-    "n_failed": 1,
-    "code": "",
-    "message": "",
-}
-
 
 class NewJobItem(Body):
     """A photograph that will be sent, and whose it is."""
+
+    model_config = examples.shown(examples.NEW_JOB_ITEM)
 
     digest: Digest
     label: Label
@@ -43,6 +29,8 @@ class NewJobItem(Body):
 
 class JobOptions(Body):
     """How the photographs of a job are enrolled."""
+
+    model_config = examples.shown(examples.JOB_OPTIONS)
 
     face: FaceChoiceValue = "only"
     allow_mismatch: Annotated[bool, Field(description="Enroll a face that resembles none of the label's.")] = False
@@ -61,18 +49,7 @@ class JobOptions(Body):
 class NewJob(Body):
     """Photographs to enroll, which are sent afterwards."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "kind": "enroll",
-                    "collection": "default",
-                    "items": [{"digest": _DIGEST, "label": "Ada", "tags": ["staff"], "name": "ada.jpg"}],
-                    "options": {"face": "largest", "keep": "crop"},
-                }
-            ]
-        }
-    )
+    model_config = examples.shown(examples.NEW_JOB)
 
     collection: CollectionName
     items: Annotated[list[NewJobItem], Field(min_length=1, description="One a photograph and person.")]
@@ -83,7 +60,7 @@ class NewJob(Body):
 class Job(Answer):
     """How far a job is."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_JOB]})
+    model_config = examples.shown(examples.JOB)
 
     job_id: JobId
     kind: str
@@ -103,7 +80,7 @@ class Job(Answer):
 class JobPage(Answer):
     """A page of jobs, newest first."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"items": [_JOB], "next_cursor": None}]})
+    model_config = examples.shown(examples.page(examples.JOB))
 
     items: list[Job]
     next_cursor: NextCursor
@@ -111,6 +88,8 @@ class JobPage(Answer):
 
 class JobItem(Answer):
     """What became of a photograph of a job."""
+
+    model_config = examples.shown(examples.JOB_ITEM)
 
     number: Annotated[Count, Field(description="Its place in the job, from 0.")]
     digest: Digest
@@ -127,12 +106,16 @@ class JobItem(Answer):
 class JobItemPage(Answer):
     """A page of a job's photographs by number."""
 
+    model_config = examples.shown(examples.page(examples.JOB_ITEM))
+
     items: list[JobItem]
     next_cursor: NextCursor
 
 
 class MissingPhotograph(Answer):
     """A photograph that is still to be sent."""
+
+    model_config = examples.shown(examples.MISSING_PHOTOGRAPH)
 
     number: Annotated[Count, Field(description="Place of its item in the job, from 0.")]
     digest: Digest
@@ -141,7 +124,7 @@ class MissingPhotograph(Answer):
 class MissingPage(Answer):
     """A page of the photographs that a job still waits for, by number."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"items": [{"number": 4, "digest": _DIGEST}], "next_cursor": None}]})
+    model_config = examples.shown(examples.page(examples.MISSING_PHOTOGRAPH))
 
     items: list[MissingPhotograph]
     next_cursor: NextCursor
@@ -149,6 +132,8 @@ class MissingPage(Answer):
 
 class ReceivedPhotograph(Answer):
     """What is done with a photograph that was sent."""
+
+    model_config = examples.shown(examples.RECEIVED_PHOTOGRAPH)
 
     digest: Digest
     receipt: Annotated[
@@ -163,11 +148,7 @@ class ReceivedPhotograph(Answer):
 class ReceivedPhotographs(Answer):
     """What is done with photographs that were sent, in their order."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"photos": [{"digest": _DIGEST, "receipt": "held"}], "n_free_bytes": 201326592, "job": _JOB}]
-        }
-    )
+    model_config = examples.shown(examples.RECEIVED_PHOTOGRAPHS)
 
     photos: list[ReceivedPhotograph]
     n_free_bytes: Annotated[Count, Field(description="Bytes of photographs for which there is still room.")]
@@ -177,9 +158,7 @@ class ReceivedPhotographs(Answer):
 class Imported(Answer):
     """What an import read."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"collection": "default", "n_identities": 7, "n_templates": 12, "n_pictures": 12}]}
-    )
+    model_config = examples.shown({"collection": "default", "n_identities": 7, "n_templates": 12, "n_pictures": 12})
 
     collection: str
     n_identities: Count

@@ -6,37 +6,21 @@ Vectors are in none of them.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
+from facesearch.api.schemas import examples
 from facesearch.api.schemas.base import Answer, Body, BoxValues, CollectionName, Count, Id, Label, Score, Tag
 from facesearch.api.schemas.faces import Face
 
 NextCursor = Annotated[str | None, Field(description="Where the next page begins; null on the last.")]
 
-_PERSON: dict[str, Any] = {
-    "identity_id": 7,
-    "label": "Ada",
-    "collection": "default",
-    "tags": ["staff"],
-    "enrolled_at": "2026-03-02T09:30:00+00:00",
-    "n_faces": 2,
-    "thumbnail_template_id": 19,
-}
-_COLLECTION: dict[str, Any] = {
-    "name": "default",
-    "revision": 12,
-    "n_identities": 7,
-    "n_templates": 12,
-    "embedders": {"mobilenet-128@0123456789ab": 12},
-}
-
 
 class Collection(Answer):
     """A collection in numbers."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_COLLECTION]})
+    model_config = examples.shown(examples.COLLECTION)
 
     name: str
     revision: Annotated[Count, Field(description="Changes made to its templates.")]
@@ -48,7 +32,7 @@ class Collection(Answer):
 class CollectionPage(Answer):
     """A page of collections by name."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"items": [_COLLECTION], "next_cursor": None}]})
+    model_config = examples.shown(examples.page(examples.COLLECTION))
 
     items: list[Collection]
     next_cursor: NextCursor
@@ -57,7 +41,7 @@ class CollectionPage(Answer):
 class NewCollection(Body):
     """A collection to make."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "visitors"}]})
+    model_config = examples.shown({"name": "visitors"})
 
     name: CollectionName
 
@@ -65,7 +49,7 @@ class NewCollection(Body):
 class Identity(Answer):
     """A person of a collection."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_PERSON]})
+    model_config = examples.shown(examples.PERSON)
 
     identity_id: Id
     label: str
@@ -79,7 +63,7 @@ class Identity(Answer):
 class IdentityPage(Answer):
     """A page of people by label."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"items": [_PERSON], "next_cursor": None}]})
+    model_config = examples.shown(examples.page(examples.PERSON))
 
     items: list[Identity]
     next_cursor: NextCursor
@@ -88,7 +72,7 @@ class IdentityPage(Answer):
 class IdentityChange(Body):
     """What to change of a person; what is left out stays."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"label": "Ada Lovelace", "tags": ["staff", "london"]}]})
+    model_config = examples.shown({"label": "Ada Lovelace", "tags": ["staff", "london"]})
 
     label: Label | None = None
     tags: Annotated[list[Tag] | None, Field(max_length=100, description="All tags from now on.")] = None
@@ -97,7 +81,7 @@ class IdentityChange(Body):
 class MergeInto(Body):
     """Whom to give everything to."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"into": 7}]})
+    model_config = examples.shown({"into": 7})
 
     into: Annotated[Id, Field(description="The identity that stays.")]
 
@@ -105,12 +89,16 @@ class MergeInto(Body):
 class KeptPicture(Answer):
     """What was kept of a face's photograph."""
 
+    model_config = examples.shown(examples.KEPT_PICTURE)
+
     kind: Literal["crop", "photo"]
     n_bytes: Count
 
 
 class EnrolledFace(Face):
     """Where one of a person's templates came from; without the vector."""
+
+    model_config = examples.shown(examples.ENROLLED_FACE)
 
     template_id: Id
     embedder_id: str
@@ -124,12 +112,16 @@ class EnrolledFace(Face):
 class FacePage(Answer):
     """A page of a person's faces by template id."""
 
+    model_config = examples.shown(examples.page(examples.ENROLLED_FACE))
+
     items: list[EnrolledFace]
     next_cursor: NextCursor
 
 
 class Enrollment(Face):
     """A face that was enrolled."""
+
+    model_config = examples.shown(examples.ENROLLMENT)
 
     identity_id: Id
     label: str
@@ -147,6 +139,8 @@ class Enrollment(Face):
 class EnrollmentFailure(Answer):
     """A photograph that could not be enrolled."""
 
+    model_config = examples.shown(examples.ENROLLMENT_FAILURE)
+
     photo: Annotated[Count, Field(description="Place of the photograph in the request, from 0.")]
     name: Annotated[str, Field(description="What the request calls the file; empty where it does not.")]
     code: str
@@ -157,7 +151,7 @@ class EnrollmentFailure(Answer):
 class Enrolled(Answer):
     """What became of the photographs of an enrolment."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"identity": _PERSON, "enrollments": [], "failures": []}]})
+    model_config = examples.shown(examples.ENROLLED)
 
     identity: Identity
     enrollments: Annotated[list[Enrollment], Field(description="At least one.")]
@@ -166,6 +160,8 @@ class Enrolled(Answer):
 
 class Feedback(Answer):
     """What somebody said of a face and an enrolled person."""
+
+    model_config = examples.shown(examples.FEEDBACK)
 
     feedback_id: Id
     collection: str
@@ -183,6 +179,8 @@ class Feedback(Answer):
 
 class FeedbackPage(Answer):
     """A page of what was said in a collection, oldest first."""
+
+    model_config = examples.shown(examples.page(examples.FEEDBACK))
 
     items: list[Feedback]
     next_cursor: NextCursor

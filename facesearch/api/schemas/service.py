@@ -8,29 +8,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, ConfigDict, Field, Strict
+from pydantic import AwareDatetime, Field, Strict
 
+from facesearch.api.schemas import examples
 from facesearch.api.schemas.base import WHOLE, Answer, Body, CollectionName, Count, Rate, Score
 from facesearch.api.schemas.people import NextCursor
 
 ScopeName = Literal["read", "verify", "identify", "enroll", "templates", "admin"]
 
-_KEY: dict[str, Any] = {
-    "key_id": "0123456789abcdef",
-    "name": "front desk",
-    "scopes": ["identify", "read"],
-    "collections": ["visitors"],
-    "created_at": "2026-03-02T09:30:00+00:00",
-    "expires_at": None,
-    "revoked_at": None,
-    "requests_per_minute": 600,
-}
-
 
 class Key(Answer):
     """What is known of an API key; without its secret."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_KEY]})
+    model_config = examples.shown(examples.KEY)
 
     key_id: Annotated[str, Field(description="Public; what the audit log calls its holder.")]
     name: str
@@ -45,7 +35,7 @@ class Key(Answer):
 class KeyPage(Answer):
     """A page of keys, oldest first."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"items": [_KEY], "next_cursor": None}]})
+    model_config = examples.shown(examples.page(examples.KEY))
 
     items: list[Key]
     next_cursor: NextCursor
@@ -54,6 +44,8 @@ class KeyPage(Answer):
 class NewKey(Answer):
     """A key just made."""
 
+    model_config = examples.shown(examples.NEW_KEY)
+
     key: Key
     text: Annotated[str, Field(description="What its holder sends; shown here and never again.")]
 
@@ -61,9 +53,7 @@ class NewKey(Answer):
 class KeyToMake(Body):
     """An API key to make."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"name": "front desk", "scopes": ["identify", "read"], "collections": ["visitors"]}]}
-    )
+    model_config = examples.shown({"name": "front desk", "scopes": ["identify", "read"], "collections": ["visitors"]})
 
     name: Annotated[str, Field(min_length=1, max_length=200, description="For people; need not be unique.")]
     scopes: Annotated[list[ScopeName], Field(min_length=1, max_length=20, description="What it allows; none implies another.")]
@@ -77,13 +67,15 @@ class KeyToMake(Body):
 class KeyToRotate(Body):
     """How a key is exchanged for a new one."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"grace_s": 3600}]})
+    model_config = examples.shown({"grace_s": 3600})
 
     grace_s: Annotated[float, Field(ge=0, le=31_536_000, description="Seconds for which the old key still works.")] = 0
 
 
 class Limits(Answer):
     """What one request may hold."""
+
+    model_config = examples.shown(examples.LIMITS)
 
     max_body_bytes: int
     max_photos_per_request: int
@@ -95,27 +87,7 @@ class Limits(Answer):
 class Me(Answer):
     """Who asks, and what they may."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "keys": "required",
-                    "key_id": "0123456789abcdef",
-                    "name": "front desk",
-                    "scopes": ["identify", "read"],
-                    "collections": None,
-                    "expires_at": None,
-                    "limits": {
-                        "max_body_bytes": 33554432,
-                        "max_photos_per_request": 64,
-                        "max_faces": 256,
-                        "request_timeout_s": 30.0,
-                        "requests_per_minute": 6000,
-                    },
-                }
-            ]
-        }
-    )
+    model_config = examples.shown(examples.ME)
 
     keys: Annotated[Literal["required", "off"], Field(description="Whether the service asks for keys at all.")]
     key_id: str
@@ -128,6 +100,8 @@ class Me(Answer):
 
 class AuditEntry(Answer):
     """What was decided or changed, as ids and numbers."""
+
+    model_config = examples.shown(examples.AUDIT_ENTRY)
 
     number: Annotated[int, Field(ge=1, description="Without gaps.")]
     at: datetime
@@ -149,6 +123,8 @@ class AuditEntry(Answer):
 class AuditPage(Answer):
     """A page of the audit log, newest first; read, not verified."""
 
+    model_config = examples.shown(examples.page(examples.AUDIT_ENTRY))
+
     items: list[AuditEntry]
     next_cursor: NextCursor
 
@@ -156,21 +132,7 @@ class AuditPage(Answer):
 class AuditReport(Answer):
     """What looking the whole log through found."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "is_whole": True,
-                    "n_rows": 812,
-                    "last_number": 812,
-                    "head_number": 812,
-                    "n_after_head": 0,
-                    "reason": "",
-                    "number": None,
-                }
-            ]
-        }
-    )
+    model_config = examples.shown(examples.AUDIT_REPORT)
 
     is_whole: Annotated[bool, Field(description="Whether no entry was altered, dropped or exchanged.")]
     n_rows: Annotated[Count, Field(description="Entries that follow on from each other, up to the first fault.")]
@@ -183,6 +145,8 @@ class AuditReport(Answer):
 
 class Model(Answer):
     """An embedder that is installed."""
+
+    model_config = examples.shown(examples.MODEL)
 
     name: str
     version: int
@@ -204,12 +168,16 @@ class Model(Answer):
 class Models(Answer):
     """The embedders that are installed, and the one in use."""
 
+    model_config = examples.shown(examples.MODELS)
+
     items: list[Model]
     in_use: Annotated[str, Field(description="Embedder id.")]
 
 
 class OperatingPoint(Answer):
     """A threshold with the error rate it was set for."""
+
+    model_config = examples.shown(examples.OPERATING_POINT)
 
     threshold: Score
     fmr: Rate
@@ -218,6 +186,8 @@ class OperatingPoint(Answer):
 
 class SavedPoint(Answer):
     """A threshold that an operator measured."""
+
+    model_config = examples.shown(examples.SAVED_POINT)
 
     name: str
     embedder_id: str
@@ -237,6 +207,8 @@ class SavedPoint(Answer):
 class ScoreHistograms(Answer):
     """How scores are spread, mated and non-mated, every person weighing the same."""
 
+    model_config = examples.shown(examples.SCORE_HISTOGRAMS)
+
     measured_on: str
     n_people: Count
     n_mated: Count
@@ -250,18 +222,7 @@ class ScoreHistograms(Answer):
 class OperatingPoints(Answer):
     """What can be decided at."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "embedder_id": "mobilenet-128@0123456789ab",
-                    "points": [{"threshold": 0.4312, "fmr": 1e-4, "n_non_mated": 45140155}],
-                    "saved": [],
-                    "score_histograms": None,
-                }
-            ]
-        }
-    )
+    model_config = examples.shown(examples.OPERATING_POINTS)
 
     embedder_id: str
     points: Annotated[list[OperatingPoint], Field(description="From the loosest; empty where nobody measured the embedder.")]
