@@ -6,7 +6,7 @@ It trains nothing. Processes meet through gloo on processors and nccl on GPUs.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +49,7 @@ def process_group(device: str, environment: Mapping[str, str] | None = None) -> 
     """Join the processes of a run where ``torchrun`` started several, else be alone.
 
     Args:
-        device: ``cpu``, ``cuda`` or ``mps``.
+        device: As ``device_of`` gives it.
         environment: Variables that ``torchrun`` sets; None for the process' own.
     """
     variables = os.environ if environment is None else environment
@@ -58,30 +58,79 @@ def process_group(device: str, environment: Mapping[str, str] | None = None) -> 
         yield Group()
         return
     group = Group(int(variables["RANK"]), world, int(variables.get("LOCAL_RANK", "0")))
-    torch.distributed.init_process_group("nccl" if device == "cuda" else "gloo", rank=group.rank, world_size=world)
+    backend = "nccl" if torch.device(device).type == "cuda" else "gloo"
+    torch.distributed.init_process_group(backend, rank=group.rank, world_size=world)
     try:
         yield group
     finally:
         torch.distributed.destroy_process_group()
 
 
-def device_of(name: str) -> str:
-    """Return the device of a plan: ``auto`` becomes the best there is.
+def devices_there() -> dict[str, int]:
+    """Return how many devices of each kind torch sees."""
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return {"cpu": 1, "cuda": n_gpus, "mps": int(torch.backends.mps.is_available())}
+
+
+def device_of(name: str, *, seen: Callable[[], Mapping[str, int]] = devices_there) -> str:
+    """Return the device of a plan as torch takes it: ``auto`` becomes the best there is, anything else stays as it is.
+
+    Args:
+        name: ``auto``, or a device of torch's: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        seen: Returns how many devices of each kind there are.
 
     Raises:
-        EngineError: The device asked for is absent or unknown.
+        EngineError: The device asked for is absent or unknown; says how many there are.
     """
-    has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    there = seen()
     if name == "auto":
-        return "cuda" if has["cuda"] else "mps" if has["mps"] else "cpu"
-    kind = name.partition(":")[0]
-    if kind not in has:
-        raise EngineError(f"a device is auto, cpu, cuda or mps, not {name!r}", device=name)
-    if not has[kind]:
-        there = ", ".join(one for one, is_there in has.items() if is_there)
+        return "cuda" if there["cuda"] else "mps" if there["mps"] else "cpu"
+    try:
+        asked = torch.device(name)
+    except RuntimeError:
+        asked = None
+    if asked is None or asked.type not in there:
+        raise EngineError(f"a device is auto, cpu, cuda, cuda:<number> or mps, not {name!r}", device=name)
+    n = there[asked.type]
+    if not n:
+        kinds = ", ".join(kind for kind, count in there.items() if count)
         raise EngineError(
-            f"device {name} was asked for, torch {torch.__version__} finds none on this machine (there is {there}): "
+            f"device {name} was asked for, torch {torch.__version__} finds none on this machine (there is {kinds}): "
             "take --device auto, or install torch for it",
             device=name,
         )
-    return kind
+    if (asked.index or 0) >= n:
+        last = f"{asked.type}:0" if n == 1 else f"{asked.type}:0 to {asked.type}:{n - 1}"
+        raise EngineError(
+            f"device {name} was asked for, torch {torch.__version__} sees {n} of that kind here, counted from 0: take {last}",
+            device=name,
+        )
+    return name
+
+
+def own_device(device: str, group: Group, *, seen: Callable[[], Mapping[str, int]] = devices_there) -> str:
+    """Return the device of this process: of several on GPUs, each has the one of its number on this machine.
+
+    Args:
+        device: As ``device_of`` gives it.
+        group: This process.
+        seen: Returns how many devices of each kind there are.
+
+    Raises:
+        EngineError: One GPU was named for all of them, or there are fewer than processes.
+    """
+    if group.world == 1 or torch.device(device).type != "cuda":
+        return device
+    if ":" in device:
+        raise EngineError(
+            f"{group.world} processes cannot all train on {device}: say --device cuda, and each takes the GPU of its number",
+            device=device,
+        )
+    n = seen()["cuda"]
+    if group.local_rank >= n:
+        raise EngineError(
+            f"process {group.local_rank} of this machine finds no GPU of its number, torch sees {n}: start {n} at most "
+            "(torchrun --nproc-per-node)",
+            device=device,
+        )
+    return f"cuda:{group.local_rank}"

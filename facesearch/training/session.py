@@ -21,7 +21,7 @@ from facesearch.embedding.prepared import Prepared
 from facesearch.training.augment import STRENGTHS
 from facesearch.training.checkpoint import read_checkpoint
 from facesearch.training.crop_store import CropStore
-from facesearch.training.distributed import Group, device_of, process_group
+from facesearch.training.distributed import Group, device_of, own_device, process_group
 from facesearch.training.frozen_prelu import freeze_slopes
 from facesearch.training.loader import BatchLoader
 from facesearch.training.memory import keep_freed_memory
@@ -206,12 +206,13 @@ def _run(
     device = device_of(plan.device)
     if plan.threads is not None:
         torch.set_num_threads(plan.threads)
-    if device == "cpu":
+    if torch.device(device).type == "cpu":
         keep_freed_memory()
     with process_group(device) as group, ExitStack() as stack:
         say: Tell = tell if group.is_first else lambda _: None
-        if device == "cuda":
-            torch.cuda.set_device(group.local_rank)
+        device = own_device(device, group)
+        if torch.device(device).type == "cuda" and ":" in device:
+            torch.cuda.set_device(torch.device(device))  # where nccl and whatever names no device work
         data = open_data(plan)
         start = start_of(plan, models_folder, data.training.alignment)
         say(f"{len(data.training)} crops of {len(data.training.people)} people; {data.sampler}")

@@ -62,7 +62,7 @@ class Materials:
         n_steps: Of the whole run.
         validation: Crops of other people; None to train without.
         folder: Of the run.
-        device: ``cpu``, ``cuda`` or ``mps``.
+        device: As torch names it: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         group: This process among the run's.
         tell: Told what happened.
         scalars: Takes figures.

@@ -83,7 +83,7 @@ def embedded(network: nn.Module, store: CropStore, *, device: str, bf16: bool, b
     was_training = network.training
     network.eval()
     parts = []
-    with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=bf16):
+    with torch.inference_mode(), torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
         for start in range(0, len(store), batch):
             pixels = torch.from_numpy(store.crops(np.arange(start, min(start + batch, len(store))))).to(device)
             parts.append(network(pixels).float().cpu().numpy())

@@ -296,7 +296,7 @@ def test_a_gpu_that_is_absent_is_said(faces: Path, tmp_path: Path) -> None:
         pytest.skip("this machine has a GPU")
     with pytest.raises(EngineError, match=r"device cuda was asked for, .* finds none on this machine \(there is cpu"):
         train(small_plan(faces, device="cuda"), tmp_path / "run")
-    with pytest.raises(EngineError, match="a device is auto, cpu, cuda or mps, not 'tpu'"):
+    with pytest.raises(EngineError, match="a device is auto, cpu, cuda, cuda:<number> or mps, not 'tpu'"):
         train(small_plan(faces, device="tpu"), tmp_path / "run")
 
 
