@@ -27,7 +27,7 @@ Set = Annotated[
 Rate = Annotated[float | None, typer.Option("--rate", metavar="X", help="Highest learning rate.")]
 Epochs = Annotated[float | None, typer.Option("--epochs", metavar="N", help="Rounds through the people or crops.")]
 Steps = Annotated[int | None, typer.Option("--steps", metavar="N", help="Batches, instead of epochs.")]
-Device = Annotated[str | None, typer.Option("--device", metavar="auto|cpu|cuda|mps", help="Where it is trained.")]
+Device = Annotated[str | None, typer.Option("--device", metavar="auto|cpu|cuda[:N]|mps", help="Where it is trained.")]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads of the processor.")]
 
 
@@ -35,7 +35,9 @@ def run(
     context: typer.Context,
     plan: Annotated[
         Path | None,
-        typer.Argument(metavar="PLAN.toml", help="What to do; options count where both speak.", show_default=False),
+        typer.Argument(
+            metavar="PLAN.toml", help="What to do, paths relative to it; options count where both speak.", show_default=False
+        ),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="Folder of the new run.")] = Path("run"),
     crops: Annotated[str | None, typer.Option("--crops", metavar="STORE", help="Crops to train on (train prepare).")] = None,

@@ -23,12 +23,15 @@ SamplerName = Literal["people", "pairs", "turn"]
 Schedule = Literal["cosine", "step", "constant"]
 
 _PATHS = ("crops", "cleaned", "validation", "validation_people")
+_NAMES_OR_PATHS = ("start", "teachers")
 _OWN_SAMPLER: dict[str, SamplerName] = {"triplet": "people", "contrastive": "pairs"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingPlan:
     """What is trained, on what, and how.
+
+    Paths are relative to the current directory; those in a plan's file are made so by ``read_plan``.
 
     Attributes:
         crops: Store of crops to train on.
@@ -72,7 +75,7 @@ class TrainingPlan:
         clip: Largest norm of the gradient.
         ema: Decay of the moving average of the weights, which is what is validated and exported; 0 for none.
         precision: Arithmetic of the network; the loss and the optimiser are in float32 either way.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:<n>`` for one of several GPUs, or ``mps``.
         threads: Of the processor; None leaves it to torch.
         seed: Of everything random.
         validate_every: Epochs between validations; parts of one are allowed.
@@ -287,6 +290,10 @@ def _converted(value: object, kind: Any) -> Any:
 def read_plan(path: Path, changes: Mapping[str, object]) -> TrainingPlan:
     """Return the plan of a TOML file with what options say otherwise.
 
+    Args:
+        path: The file; the paths in it are relative to its folder, so that it can be used from anywhere.
+        changes: By the names of ``TrainingPlan``; paths among them are relative to the current directory.
+
     Raises:
         TrainingPlanError: The file cannot be read, is no TOML or says something unknown; names the file.
     """
@@ -294,4 +301,20 @@ def read_plan(path: Path, changes: Mapping[str, object]) -> TrainingPlan:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         raise TrainingPlanError(f"the plan {path} cannot be read: {exc}", path=str(path)) from exc
-    return parse_plan({**fields, **changes}, where=f"the plan {path}")
+    return parse_plan({**_seen_from(path.parent, fields), **changes}, where=f"the plan {path}")
+
+
+def _seen_from(folder: Path, fields: Mapping[str, object]) -> dict[str, object]:
+    """Return a file's values with its paths as the current directory sees them; values of another form are left for the parser."""
+
+    def seen(value: object, *, is_surely: bool) -> object:
+        if isinstance(value, list):
+            return [seen(one, is_surely=is_surely) for one in value]
+        # Names of embedders have neither dots nor slashes.
+        is_path = isinstance(value, str) and (is_surely or "." in value or "/" in value or (folder / value).is_file())
+        return str(folder / str(value)) if is_path else value
+
+    found = dict(fields)
+    for name in found.keys() & {*_PATHS, *_NAMES_OR_PATHS}:
+        found[name] = seen(found[name], is_surely=name in _PATHS)
+    return found

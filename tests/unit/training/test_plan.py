@@ -25,8 +25,35 @@ def test_a_file_is_read_and_options_count_where_both_speak(tmp_path: Path) -> No
     path = tmp_path / "plan.toml"
     path.write_text('crops = "store"\nrate = 1\nloss = "cosface"\n', encoding="utf-8")
     plan = read_plan(path, {"rate": 0.5})
-    assert (plan.crops, plan.rate, plan.loss, plan.drawn_by) == ("store", 0.5, "cosface", "turn")
+    assert (plan.crops, plan.rate, plan.loss, plan.drawn_by) == (str(tmp_path / "store"), 0.5, "cosface", "turn")
     assert isinstance(read_plan(path, {}).rate, float)
+
+
+def test_paths_in_a_file_are_its_folder_s_and_those_of_options_the_current_directory_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, elsewhere = tmp_path / "plans", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    for named in (folder / "plain", elsewhere / "plain", folder / "own.pth", elsewhere / "own.pth"):
+        named.write_bytes(b"")
+    (folder / "plan.toml").write_text(
+        'crops = "../crops"\ncleaned = "cleaned.json"\nvalidation = "/whole"\nstart = "own.pth"\n'
+        'teachers = ["mobilenet-128", "nets/one.safetensors", "plain", "mobilenet-128@0123456789ab"]\n',
+        encoding="utf-8",
+    )
+    monkeypatch.chdir(elsewhere)
+    plan = read_plan(Path("../plans/plan.toml"), {}).with_whole_paths()
+    assert Path(plan.crops).resolve() == tmp_path / "crops"
+    assert plan.validation == "/whole"
+    assert [Path(str(one)).resolve() for one in (plan.cleaned, plan.start)] == [folder / "cleaned.json", folder / "own.pth"]
+    assert plan.teachers[0] == "mobilenet-128"
+    assert Path(plan.teachers[1]).resolve() == folder / "nets" / "one.safetensors"
+    assert Path(plan.teachers[2]).resolve() == folder / "plain"
+    assert plan.teachers[3] == "mobilenet-128@0123456789ab"
+
+    told = read_plan(Path("../plans/plan.toml"), {"crops": "mine", "start": "own.pth", "cleaned": "list.json"}).with_whole_paths()
+    assert (told.crops, told.cleaned, told.start) == tuple(str(elsewhere / name) for name in ("mine", "list.json", "own.pth"))
 
 
 @pytest.mark.parametrize(
@@ -45,6 +72,7 @@ def test_a_file_is_read_and_options_count_where_both_speak(tmp_path: Path) -> No
         ({"crops": "c", "loss": "contrastive", "sampler": "turn"}, "sampler pairs or people, not turn"),
         ({"crops": "c", "freeze_until": "block3"}, "freezing random weights"),
         ({"crops": "c", "teachers": "mobilenet-128"}, "a list of names"),
+        ({"crops": 7}, "type str is needed, not 7"),
     ],
 )
 def test_what_cannot_be_is_named(fields: dict[str, object], told: str) -> None:
