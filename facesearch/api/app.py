@@ -89,7 +89,7 @@ def _cors(origins: tuple[str, ...]) -> list[Middleware]:
             CORSMiddleware,
             allow_origins=list(origins),
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key", "If-Match", IDEMPOTENCY_KEY, REQUEST_ID],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "If-Match", "If-None-Match", IDEMPOTENCY_KEY, REQUEST_ID],
             expose_headers=["ETag", "Location", "Retry-After", REPLAYED, REQUEST_ID],
             max_age=600,
         )

@@ -19,8 +19,8 @@ BOX = "Box"
 
 _METHODS = ("get", "put", "post", "patch", "delete")
 
-_OWN_HEADERS = frozenset({"authorization", "x-api-key", "x-request-id"})
-"""Headers that the client sets by itself."""
+_OWN_HEADERS = frozenset({"authorization", "x-api-key", "x-request-id", "if-none-match"})
+"""Headers that the client sets by itself, and the one that is for who keeps answers, which it does not."""
 
 _COMPATIBILITY = "compatibility"
 """Tag of the calls that other services' clients make."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Header, Path
 
@@ -18,8 +18,17 @@ IfMatch = Annotated[
     str | None,
     Header(max_length=200, description="`ETag` of the person as it was read; the change is refused where it is another now."),
 ]
+IfNoneMatch = Annotated[
+    str | None,
+    Header(
+        max_length=2000, description="`ETag` of what the client has; the answer is a 304 without a body where it is the same now."
+    ),
+]
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "What `If-None-Match` names is still what is there."}}
+"""The answer to such a header, for the description of a route."""
 
 _ETAG = re.compile(r'\s*"([\x21\x23-\x7e]*)"\s*')
+_LISTED = re.compile(r'"([\x21\x23-\x7e]*)"')
 
 
 def new_collection(name: str) -> str:
@@ -51,3 +60,10 @@ def wanted_version(if_match: str | None) -> str | None:
     if found is None:
         raise InputError("If-Match is one ETag as it was received, quotes included, or *")
     return found[1]
+
+
+def is_known(version: str, if_none_match: str | None) -> bool:
+    """Return whether a header ``If-None-Match`` names a version; what is no entity tag names none (RFC 9110, section 13.1.2)."""
+    if if_none_match is None:
+        return False
+    return if_none_match.strip() == "*" or version in _LISTED.findall(if_none_match)

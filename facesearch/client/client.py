@@ -486,7 +486,7 @@ class Client(SyncSender):
         )
 
     def get_identity(self, collection: str, identity_id: int) -> Identity:
-        """Return a person; the answer's `ETag` is for `If-Match`.
+        """Return a person; the answer's `ETag` is for `If-Match` and `If-None-Match`.
 
         Scope: `read`.
 
@@ -708,6 +708,8 @@ class Client(SyncSender):
     def get_face_picture(self, collection: str, identity_id: int, template_id: int) -> bytes:
         """Return the picture that was kept of a face: a JPEG for a crop, the file as it was sent for a photograph.
 
+        No cache may keep it; a client that keeps it by itself sends its `ETag` as `If-None-Match`.
+
         Scope: `read`.
 
         Args:
@@ -796,7 +798,7 @@ class Client(SyncSender):
         """Read an exported file into a collection, everything or nothing; a label that exists there already refuses it all.
 
         The collection is made where there is none. The file is the body itself, at most as large as a body may be; the command
-        line reads larger ones.
+        line reads larger ones. Pictures of more than the operator keeps are left out.
 
         Scope: `enroll` and `templates`.
 

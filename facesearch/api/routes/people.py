@@ -5,8 +5,9 @@ Addresses name them by id: labels are personal data, and addresses end up in log
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request, Response, status
 
@@ -15,7 +16,17 @@ from facesearch.api.audit_hook import change
 from facesearch.api.calls import in_pool
 from facesearch.api.context import ServerContext, context_of
 from facesearch.api.paging import DEFAULT_LIMIT, Cursor, Limit, number_position, paged, text_position
-from facesearch.api.parameters import CollectionPath, IdentityPath, IfMatch, TemplatePath, etag, wanted_version
+from facesearch.api.parameters import (
+    NOT_MODIFIED,
+    CollectionPath,
+    IdentityPath,
+    IfMatch,
+    IfNoneMatch,
+    TemplatePath,
+    etag,
+    is_known,
+    wanted_version,
+)
 from facesearch.api.routing import guarded_router
 from facesearch.api.schemas.base import Tag
 from facesearch.api.schemas.people import EnrolledFace, FacePage, Identity, IdentityChange, IdentityPage, MergeInto
@@ -29,6 +40,10 @@ from facesearch.service.shapes import identity_shape, template_shape
 router = guarded_router("/v1/collections/{collection}/identities", tag="people")
 
 _FORMATS = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n", "image/png"), (b"RIFF", "image/webp"), (b"GIF8", "image/gif"))
+
+_PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}, "description": "The picture."}
+}
 
 
 @router.get("", operation_id="list_identities")
@@ -54,21 +69,24 @@ async def list_identities(
     return await in_pool(request, read, context_of(request))
 
 
-@router.get("/{identity_id}", operation_id="get_identity")
+@router.get("/{identity_id}", operation_id="get_identity", response_model=Identity, responses=NOT_MODIFIED)
 async def get_identity(
     request: Request,
     response: Response,
     caller: Annotated[Caller, Depends(require(Scope.READ))],
     collection: CollectionPath,
     identity_id: IdentityPath,
-) -> Identity:
-    """Return a person; the answer's `ETag` is for `If-Match`."""
+    if_none_match: IfNoneMatch = None,
+) -> Identity | Response:
+    """Return a person; the answer's `ETag` is for `If-Match` and `If-None-Match`."""
 
     def read(context: ServerContext) -> tuple[WholePerson, Identity]:
         person = context.faces.show(identity_id, collection=collection)
         return person, described(context, [person.identity])[0]
 
     person, answer = await in_pool(request, read, context_of(request))
+    if is_known(person.version, if_none_match):
+        return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers={"ETag": etag(person.version)})
     response.headers["ETag"] = etag(person.version)
     return answer
 
@@ -191,7 +209,7 @@ async def delete_face(
     "/{identity_id}/faces/{template_id}/picture",
     operation_id="get_face_picture",
     response_class=Response,
-    responses={200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}, "description": "The picture."}},
+    responses=NOT_MODIFIED | _PICTURE,
 )
 async def get_face_picture(
     request: Request,
@@ -199,17 +217,23 @@ async def get_face_picture(
     collection: CollectionPath,
     identity_id: IdentityPath,
     template_id: TemplatePath,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Return the picture that was kept of a face: a JPEG for a crop, the file as it was sent for a photograph."""
+    """Return the picture that was kept of a face: a JPEG for a crop, the file as it was sent for a photograph.
 
-    def read(context: ServerContext) -> KeptPicture:
+    No cache may keep it; a client that keeps it by itself sends its `ETag` as `If-None-Match`.
+    """
+
+    def read(context: ServerContext) -> tuple[KeptPicture, str]:
         found = context.faces.picture_of(identity_id, template_id, collection=collection)
         if found is None:
             raise UnknownTemplateError(f"no picture was kept of template {template_id}", template_id=template_id)
-        return found
+        return found, hashlib.sha256(found.data).hexdigest()
 
-    picture = await in_pool(request, read, context_of(request))
-    headers = {"Content-Security-Policy": "default-src 'none'; sandbox", "Content-Disposition": "inline"}
+    picture, version = await in_pool(request, read, context_of(request))
+    headers = {"ETag": etag(version), "Content-Security-Policy": "default-src 'none'; sandbox", "Content-Disposition": "inline"}
+    if is_known(version, if_none_match):
+        return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
     return Response(picture.data, media_type=_media_type(picture), headers=headers)
 
 
