@@ -23,13 +23,14 @@ from numpy.typing import NDArray
 
 from facesearch.core.arrays import Vectors
 from facesearch.core.errors import GalleryError
-from facesearch.gallery.columns import Rows
 
 LIBRARY = Path(__file__).with_name("native") / "beam.so"
 """Where the installation puts the compiled library."""
 
-_VERSION = 1
+_VERSION = 2
 """Of the library's functions."""
+
+_WITHOUT = "large galleries are searched by hnswlib, and those of bytes by NumPy, several times slower"
 
 _logger = logging.getLogger("facesearch")
 
@@ -38,16 +39,14 @@ _logger = logging.getLogger("facesearch")
 def load_library(path: Path = LIBRARY) -> ctypes.CDLL | None:
     """Return the compiled library, or None where it is missing or does not load here; why is logged, once a path."""
     if not path.is_file():
-        _logger.warning("the compiled search %s is missing: large galleries are searched by hnswlib, several times slower", path)
+        _logger.warning("the compiled search %s is missing: %s", path, _WITHOUT)
         return None
     try:
         library = ctypes.CDLL(str(path))
         _declare(library)
         version = library.facesearch_beam_version()
     except (OSError, AttributeError) as exc:
-        _logger.warning(
-            "the compiled search does not load (%s): large galleries are searched by hnswlib, several times slower", exc
-        )
+        _logger.warning("the compiled search does not load (%s): %s", exc, _WITHOUT)
         return None
     if version != _VERSION:
         _logger.warning(
@@ -68,6 +67,8 @@ def _declare(library: ctypes.CDLL) -> None:
     library.facesearch_beam_size.argtypes = [pointer]
     library.facesearch_beam_search.restype = number
     library.facesearch_beam_search.argtypes = [pointer, pointer, wide, number, wide, number, pointer, pointer]
+    library.facesearch_byte_cosines.restype = number
+    library.facesearch_byte_cosines.argtypes = [pointer, wide, number, pointer, pointer, text]
 
 
 class Beam:
@@ -99,7 +100,7 @@ class Beam:
         """Return the number of nodes."""
         return int(self._library.facesearch_beam_size(self._handle))
 
-    def nearest_many(self, probes: Vectors, n: int, *, ef: int, n_threads: int) -> Rows:
+    def nearest_many(self, probes: Vectors, n: int, *, ef: int, n_threads: int) -> NDArray[np.int64]:
         """Return rows near each probe by falling approximate score.
 
         Args:
@@ -117,7 +118,7 @@ class Beam:
         probes = np.ascontiguousarray(probes, dtype=np.float32)
         if probes.ndim != 2 or probes.shape[1] != self._dim:
             raise GalleryError(f"probes of shape {probes.shape} were given, the graph is {self._dim}-d")
-        rows: Rows = np.empty((len(probes), n), dtype=np.int64)
+        rows: NDArray[np.int64] = np.empty((len(probes), n), dtype=np.int64)
         scores: NDArray[np.float32] = np.empty((len(probes), n), dtype=np.float32)
         done = self._library.facesearch_beam_search(
             self._handle, probes.ctypes.data, len(probes), max(ef, n), n, n_threads, rows.ctypes.data, scores.ctypes.data

@@ -14,15 +14,13 @@ from numpy.typing import NDArray
 
 from facesearch.core.arrays import Vectors
 from facesearch.core.compact import Codes, TemplateFormat, Words, bit_differences, quantised, restored, sign_words
+from facesearch.gallery.byte_scan import byte_scores
 from facesearch.gallery.huge_pages import LEAST_BYTES
 
 Rows = NDArray[np.int64]
 
 MAPPED_FROM_BYTES = 2**18
 """Columns of this size and more get memory of their own from the system, see ``zeros``."""
-
-CODES_AT_ONCE = 2_000_000
-"""Bytes made numbers at once when all rows are scored: 8 MB of float32."""
 
 MIN_CANDIDATES = 512
 CANDIDATE_SHARE = 25
@@ -181,13 +179,8 @@ class ByteColumn:
         return same
 
     def scores(self, probes: Vectors, rows: Rows | None, n_rows: int) -> NDArray[np.float32]:
-        """Return the scores of some rows, or of the first ones, a part after another."""
-        codes = self._codes[:n_rows] if rows is None else self._codes[rows]
-        step = max(1, CODES_AT_ONCE // self.dim)
-        scores = np.empty((len(probes), len(codes)), dtype=np.float32)
-        for start in range(0, len(codes), step):
-            scores[:, start : start + step] = probes @ restored(codes[start : start + step]).T
-        return scores
+        """Return the scores of some rows, or of the first ones."""
+        return byte_scores(probes, self._codes[:n_rows] if rows is None else self._codes.take(rows, axis=0))
 
     def candidates(self, probe: Vectors, n_rows: int, n: int) -> Rows | None:
         """Return None: all rows are scored."""

@@ -404,7 +404,17 @@ struct Beam {
 using facesearch_beam::Beam;
 
 // Number of this interface: Python refuses a library with another one.
-FS_PUBLIC int facesearch_beam_version() { return 1; }
+FS_PUBLIC int facesearch_beam_version() { return 2; }
+
+// Cosines of vectors of bytes with a unit probe, computed with the named instruction set (null: the best there is). Returns 0, or -1
+// when the processor lacks it or nothing was written for it.
+FS_PUBLIC int facesearch_byte_cosines(const int8_t* vectors, int64_t n, int32_t dim, const float* probe, float* out,
+                                      const char* instructions) {
+    const auto* kernel = instructions == nullptr ? &facesearch_beam::best_kernel() : facesearch_beam::kernel_named(instructions);
+    if (kernel == nullptr || kernel->cosines == nullptr) return -1;
+    kernel->cosines(vectors, n, dim, probe, out);
+    return 0;
+}
 
 // The graph of a file that hnswlib saved, searched with the named instruction set (null: the best there is). Null when the file is
 // damaged or of another dimension, when the processor lacks the instruction set, or when memory ran out.

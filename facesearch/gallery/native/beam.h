@@ -1,4 +1,4 @@
-// What the sources of the beam search share: the shape of the codes, and one instruction set's functions.
+// What the sources share: the shape of the beam search's codes, and one instruction set's functions.
 
 #pragma once
 
@@ -23,6 +23,9 @@ struct Kernel {
     void (*encode)(const Shape& shape, const float* vector, uint8_t* codes);
     // Products of a probe (n_blocks * kBlockDims bytes, as codes are laid out) with the codes of some nodes.
     void (*products)(const Shape& shape, const uint8_t* codes, const uint32_t* nodes, int n, const int8_t* probe, int32_t* out);
+    // Cosines of n vectors of a byte a number, dim bytes each, with a unit probe; 0 for a vector of zeros. May be
+    // null: then there is nothing to gain.
+    void (*cosines)(const int8_t* vectors, int64_t n, int32_t dim, const float* probe, float* out);
 };
 
 }  // namespace facesearch_beam

@@ -1,4 +1,5 @@
-// The arithmetic of the beam search for one instruction set: four-bit codes and their products with a probe of bytes.
+// The arithmetic for one instruction set: four-bit codes and their products with a probe of bytes (the beam search), and cosines of
+// vectors held as bytes (the scan).
 //
 // Compiled several times, each time with other machine flags and FS_TABLE naming the table to fill. Everything is in an unnamed
 // namespace and no template of the standard library is used: code compiled for one instruction set must not be shared with another's.
@@ -74,9 +75,67 @@ void products(const Shape& shape, const uint8_t* codes, const uint32_t* nodes, i
         out[i] = product(codes + static_cast<size_t>(nodes[i]) * shape.n_blocks * kBlockBytes, probe, shape.n_blocks);
 }
 
+#if defined(__AVX2__)
+
+#if defined(__AVX512F__)
+
+typedef __m512 Floats;
+
+inline Floats loaded(const int8_t* bytes) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes))));
+}
+
+inline float summed(Floats lanes) { return _mm512_reduce_add_ps(lanes); }
+
+#else
+
+typedef __m256 Floats;
+
+inline Floats loaded(const int8_t* bytes) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes))));
+}
+
+inline float summed(Floats lanes) {
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps(lanes, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+
+#endif
+
+void cosines_of_bytes(const int8_t* vectors, int64_t n, int32_t dim, const float* probe, float* out) {
+    for (int64_t row = 0; row < n; ++row, vectors += dim) {
+        Floats products = {}, squares = {};
+        int32_t i = 0;
+        for (; i + FS_LANES <= dim; i += FS_LANES) {
+            Floats wanted;
+            memcpy(&wanted, probe + i, sizeof wanted);
+            const Floats values = loaded(vectors + i);
+            products += values * wanted;
+            squares += values * values;
+        }
+        float product = summed(products), square = summed(squares);
+        for (; i < dim; ++i) {
+            const float value = vectors[i];
+            product += value * probe[i];
+            square += value * value;
+        }
+        out[row] = square > 0 ? product / __builtin_sqrtf(square) : 0.0f;
+    }
+}
+
+constexpr auto cosines = cosines_of_bytes;
+
+#else
+
+// Without instructions that widen bytes, NumPy's conversion and BLAS are faster than anything written here.
+constexpr decltype(Kernel::cosines) cosines = nullptr;
+
+#endif
+
 }  // namespace
 
 extern const Kernel FS_TABLE;
-const Kernel FS_TABLE = {FS_NAME, encode, products};
+const Kernel FS_TABLE = {FS_NAME, encode, products, cosines};
 
 }  // namespace facesearch_beam
