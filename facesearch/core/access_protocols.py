@@ -50,12 +50,14 @@ class IdempotencyRecord:
     Attributes:
         request_digest: SHA-256 of the request it was used for.
         began_at: UTC.
-        response: The answer; None while the request is worked on.
+        response: The answer; None while the request is worked on, and where the answer was forgotten.
+        is_forgotten: Whether there was an answer that named somebody who was deleted since.
     """
 
     request_digest: str
     began_at: datetime
     response: StoredResponse | None
+    is_forgotten: bool = False
 
 
 class AccessReader(Protocol):
@@ -146,6 +148,10 @@ class AccessWriter(Protocol):
         """Forget the idempotency keys of requests that began before a moment."""
         ...
 
+    def forget_answers(self, texts: Iterable[bytes]) -> None:
+        """Forget every kept answer with one of these in its body: that there was one is all that stays."""
+        ...
+
     def add_audit_rows(self, rows: Sequence[AuditRow]) -> None:
         """Append entries; their numbers follow on from the last one's."""
         ...
@@ -189,6 +195,10 @@ class AccessWriter(Protocol):
 
     def set_item_outcomes(self, job_id: str, outcomes: Sequence[ItemOutcome], *, now: datetime) -> None:
         """Write down what became of items that wait; those with an outcome keep theirs."""
+        ...
+
+    def forget_job_items(self, collection: str, label: str, identity_id: int) -> None:
+        """Forget who the items of a person were, and their photographs' digests and names; those that wait stay as they are."""
         ...
 
     def remove_job(self, job_id: str) -> None:

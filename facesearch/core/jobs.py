@@ -21,6 +21,9 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 MAX_NAME_CHARS = 1_000
 """Longest file name of an item."""
 
+DELETED = "(deleted)"
+"""Label of the items of somebody who was deleted after they were worked off."""
+
 
 class JobState(StrEnum):
     """How far a job is."""

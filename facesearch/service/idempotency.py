@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from facesearch.core.access_protocols import IdempotencyRecord, StoredResponse
-from facesearch.core.errors import IdempotencyConflictError, InputError
+from facesearch.core.errors import IdempotencyConflictError, InputError, UnknownIdentityError
 from facesearch.core.protocols import IdentityStore
 
 KEEP = timedelta(hours=24)
@@ -55,6 +55,7 @@ class IdempotencyKeys:
         Raises:
             IdempotencyConflictError: The idempotency key was used for another request; or its request is being worked on, and
                 ``context["retry_after_s"]`` says when to ask again.
+            UnknownIdentityError: It was answered, and the answer named somebody who was deleted since.
             InputError: The idempotency key is empty or too long.
         """
         if not 0 < len(idempotency_key) <= MAX_KEY_CHARS:
@@ -70,6 +71,8 @@ class IdempotencyKeys:
                     raise IdempotencyConflictError(
                         "this idempotency key was used for another request in the last 24 hours: choose a new one"
                     )
+                if found.is_forgotten:
+                    raise UnknownIdentityError("this request was done, and somebody whom its answer named was deleted since")
                 if found.response is not None:
                     return found.response
                 if found.began_at > now - timedelta(seconds=IN_PROGRESS_S):
@@ -84,7 +87,7 @@ class IdempotencyKeys:
         """Keep the answer to a request that was begun; nothing happens where it was forgotten meanwhile."""
         with self._store.writing() as writer:
             found = writer.idempotency_record(key_id, idempotency_key)
-            if found is not None:
+            if found is not None and not found.is_forgotten:
                 kept = replace(found, response=StoredResponse(status, dict(headers), body))
                 writer.set_idempotency_record(key_id, idempotency_key, kept)
 
@@ -92,5 +95,5 @@ class IdempotencyKeys:
         """Forget a request that was begun and failed, so that it can be sent again; an answered one is kept."""
         with self._store.writing() as writer:
             found = writer.idempotency_record(key_id, idempotency_key)
-            if found is not None and found.response is None:
+            if found is not None and found.response is None and not found.is_forgotten:
                 writer.remove_idempotency_record(key_id, idempotency_key)

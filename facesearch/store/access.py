@@ -5,11 +5,11 @@ It decides nothing and computes no MAC: see ``facesearch.service``. Jobs are ``j
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, insert, select, update
+from sqlalchemy import LargeBinary, Row, Select, delete, insert, literal, or_, select, update
 
 from facesearch.core.access import ApiKey, StoredKey, checked_scopes
 from facesearch.core.access_protocols import IdempotencyRecord, RateBucket, StoredResponse
@@ -17,7 +17,10 @@ from facesearch.core.audit import AuditRow
 from facesearch.core.errors import InputError, StoreError, UnknownKeyError
 from facesearch.store import codec
 from facesearch.store.access_tables import ApiKeyRow, AuditRowRow, IdempotencyRow, RateBucketRow
+from facesearch.store.bytes_sql import Contains
 from facesearch.store.session import Session
+
+_FORGOTTEN = 410  # "gone", in the column of an answer's HTTP status: what was answered named somebody who was deleted
 
 
 class AccessReader:
@@ -56,7 +59,9 @@ class AccessReader:
         row = self._session.first(select(*columns).where(*_is_idempotency_key(key_id, idempotency_key)))
         if row is None:
             return None
-        response = None if row.status is None else StoredResponse(row.status, dict(row.headers or {}), bytes(row.body or b""))
+        if row.status is None or row.status == _FORGOTTEN:
+            return IdempotencyRecord(row.request_digest, row.began_at, None, is_forgotten=row.status == _FORGOTTEN)
+        response = StoredResponse(row.status, dict(row.headers or {}), bytes(row.body or b""))
         return IdempotencyRecord(row.request_digest, row.began_at, response)
 
     def audit_rows(self, after: int, limit: int) -> tuple[AuditRow, ...]:
@@ -136,6 +141,11 @@ class AccessWriter(AccessReader):
     def remove_idempotency_records(self, before: datetime) -> None:
         """Forget the idempotency keys of requests that began before a moment."""
         self._session.run(delete(IdempotencyRow).where(IdempotencyRow.began_at < codec.encode_moment(before)))
+
+    def forget_answers(self, texts: Iterable[bytes]) -> None:
+        """Forget every kept answer with one of these in its body: that there was one is all that stays."""
+        told = or_(*(Contains(IdempotencyRow.body, literal(text, LargeBinary)) for text in texts))
+        self._session.run(update(IdempotencyRow).where(told).values(status=_FORGOTTEN, headers=None, body=None))
 
     def add_audit_rows(self, rows: Sequence[AuditRow]) -> None:
         """Append entries; their numbers follow on from the last one's."""

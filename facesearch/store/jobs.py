@@ -14,12 +14,13 @@ from sqlalchemy import ColumnElement, Row, Select, delete, func, insert, or_, se
 
 from facesearch.core.errors import InputError, StoreError, UnknownCollectionError, UnknownJobError
 from facesearch.core.identity import checked_label
-from facesearch.core.jobs import ItemOutcome, ItemState, Job, JobItem, JobState, NewJob, NewJobItem
+from facesearch.core.jobs import DELETED, ItemOutcome, ItemState, Job, JobItem, JobState, NewJob, NewJobItem
 from facesearch.store import codec
 from facesearch.store.access_tables import JobItemRow, JobRow
 from facesearch.store.session import Session, chunks
 from facesearch.store.tables import CollectionRow
 
+_NO_DIGEST = "0" * 64
 _FINAL = tuple(state.value for state in JobState if state.is_final)
 
 
@@ -232,6 +233,22 @@ class JobsWriter(JobsReader):
                 )
             )
         self._session.run(update(JobRow).where(JobRow.id == row).values(updated_at=codec.encode_moment(now)))
+
+    def forget_job_items(self, collection: str, label: str, identity_id: int) -> None:
+        """Forget who the items of a person were, and their photographs' digests and names; those that wait stay as they are.
+
+        Raises:
+            LabelError: The label or the collection's name is not allowed.
+        """
+        name = checked_label(collection, what="collection name")
+        jobs = select(JobRow.id).join(CollectionRow, CollectionRow.id == JobRow.collection_id).where(CollectionRow.name == name)
+        is_theirs = or_(JobItemRow.identity_id == identity_id, JobItemRow.label == checked_label(label))
+        over = (JobItemRow.job_row.in_(jobs), JobItemRow.state != ItemState.WAITING.value, is_theirs)
+        forgotten = {"label": DELETED, "digest": _NO_DIGEST, "tags": [], "name": codec.encode_source(""), "error_message": ""}
+        self._session.run(update(JobItemRow).where(*over).values(**forgotten))
+        # An item that says whom a face resembles names somebody else's label.
+        told = (JobItemRow.job_row.in_(jobs), JobItemRow.error_message.contains(label, autoescape=True))
+        self._session.run(update(JobItemRow).where(*told).values(error_message=""))
 
     def remove_job(self, job_id: str) -> None:
         """Delete a job with its items; nothing happens where there is none."""

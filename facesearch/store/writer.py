@@ -5,6 +5,7 @@ It neither decides whether a face may be enrolled (``facesearch.service``) nor t
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -63,12 +64,14 @@ class SqlWriter(EmbeddersWriter, RecordsWriter, VideosWriter, AccessWriter, Jobs
         return self.add_collection(name) if found is None else found
 
     def remove_collection(self, name: str) -> None:
-        """Delete a collection and everything in it.
+        """Delete a collection and everything in it, and the kept answers that name it.
 
         Raises:
             UnknownCollectionError: There is none of this name.
         """
-        self._session.run(delete(CollectionRow).where(CollectionRow.id == self.collection(name).collection_id))
+        gone = self.collection(name)
+        self.forget_answers([f'"collection":{json.dumps(gone.name, ensure_ascii=False)}'.encode()])
+        self._session.run(delete(CollectionRow).where(CollectionRow.id == gone.collection_id))
 
     def add_identity(
         self, collection: str, label: str, tags: Iterable[str] = (), *, enrolled_at: datetime | None = None
@@ -194,15 +197,19 @@ class SqlWriter(EmbeddersWriter, RecordsWriter, VideosWriter, AccessWriter, Jobs
     def remove_identity(self, identity_id: int, *, erase: bool = False) -> tuple[int, ...]:
         """Delete an identity, its templates, faces and pictures; return the removed template ids.
 
-        Images that no face refers to any more go too. The collection's revision rises by one for each template. With ``erase`` the
-        history says ``ChangeKind.ERASE``, so that every process's index forgets the vectors for good.
+        Images that no face refers to any more go too, and so does what kept answers and jobs say of the person. The collection's
+        revision rises by one for each template. With ``erase`` the history says ``ChangeKind.ERASE``, so that every process's index
+        forgets the vectors for good.
 
         Raises:
             UnknownIdentityError: There is no such identity.
         """
-        _, collection_id = self._existing(identity_id)
+        person, collection_id = self._existing(identity_id)
         removed = self._template_ids(identity_id)
         images = [row.image_id for row in self._session.rows(select(FaceRow.image_id).where(FaceRow.identity_id == identity_id))]
+        ids = (f'"identity_id":{identity_id}{end}'.encode() for end in ",}")
+        self.forget_answers((*ids, json.dumps(person.label, ensure_ascii=False).encode()))
+        self.forget_job_items(person.collection, person.label, identity_id)
         self._session.run(delete(IdentityRow).where(IdentityRow.id == identity_id))
         self._drop_orphans(images)
         self._record(collection_id, removed, ChangeKind.ERASE if erase else ChangeKind.REMOVE)

@@ -82,6 +82,19 @@ def test_an_idempotency_key_belongs_to_an_api_key(store):
         assert writer.idempotency_record("b", "k") is None
 
 
+def test_answers_that_name_somebody_are_forgotten_wherever_the_name_is(store):
+    bodies = {"first": b'{"label":"T\xc3\xbcr"}', "last": b'\0\xff%_"T\xc3\xbcr"', "other": b'{"label":"T\xc3\xbcrk"}', "none": b""}
+    with store.writing() as writer:
+        for name, body in bodies.items():
+            writer.set_idempotency_record("a", name, IdempotencyRecord("ab" * 32, WHEN, StoredResponse(201, {"etag": '"1"'}, body)))
+        writer.set_idempotency_record("a", "begun", IdempotencyRecord("ab" * 32, WHEN, None))
+        writer.forget_answers(['"Tür"'.encode(), b"nobody"])
+        found = {name: writer.idempotency_record("a", name) for name in (*bodies, "begun")}
+    assert [name for name, one in found.items() if one.is_forgotten] == ["first", "last"]
+    assert [name for name, one in found.items() if one.response is None] == ["first", "last", "begun"]
+    assert found["other"].response.body == bodies["other"]
+
+
 def test_an_empty_body_is_not_no_answer(store):
     with store.writing() as writer:
         writer.set_idempotency_record("a", "k", IdempotencyRecord("ab" * 32, WHEN, StoredResponse(204, {}, b"")))

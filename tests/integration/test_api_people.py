@@ -136,6 +136,39 @@ def test_a_write_sent_twice_is_done_once(api: Api) -> None:
     assert other.json()["code"] == "idempotency_conflict"
 
 
+def test_what_was_answered_about_somebody_deleted_is_forgotten_with_them(api: Api) -> None:
+    photo = api.networks.portrait_png("once", 1, 0.9)
+    asked = {"files": {"photo": ("p.png", photo)}, "data": {"label": "Zenobia"}, "headers": {"Idempotency-Key": "k1"}}
+    identity_id = api.ask("POST", PEOPLE, **asked).json()["identity"]["identity_id"]
+    like = api.networks.portrait_png("twin", 1, 0.9, photo=2)
+    twin = {"files": {"photo": ("p.png", like)}, "data": {"label": "Bob", "allow_duplicate": "true"}}
+    twin["headers"] = {"Idempotency-Key": "k2"}
+    answer = api.ask("POST", PEOPLE, **twin)
+    assert answer.json()["enrollments"][0]["possible_duplicate"] == "Zenobia"
+    changed = {"json": {"label": "Zenobia", "tags": ["q"]}, "headers": {"Idempotency-Key": "k3"}}
+    assert api.ask("PATCH", f"{PEOPLE}/{identity_id}", **changed).status_code == 200
+    other = {"json": {"name": "office"}, "headers": {"Idempotency-Key": "k4"}}
+    assert api.ask("POST", "/v1/collections", **other).status_code == 201
+    assert api.ask("POST", PEOPLE, **asked).headers["Idempotent-Replayed"] == "true"
+    assert api.ask("DELETE", f"{PEOPLE}/{identity_id}").status_code == 204
+    for method, path, again in (("POST", PEOPLE, asked), ("POST", PEOPLE, twin), ("PATCH", f"{PEOPLE}/{identity_id}", changed)):
+        answer = api.ask(method, path, **again)
+        assert (answer.status_code, answer.json()["code"]) == (404, "unknown_identity")
+    assert [one.label for one in api.world.faces.list(collection="default")] == ["Bob"]
+    assert api.ask("POST", "/v1/collections", **other).headers["Idempotent-Replayed"] == "true"
+
+
+def test_what_was_answered_about_a_collection_is_forgotten_with_it(api: Api) -> None:
+    photo = api.networks.portrait_png("once", 1)
+    asked = {"files": {"photo": ("p.png", photo)}, "data": {"label": "Ada"}, "headers": {"Idempotency-Key": "k1"}}
+    assert api.ask("POST", "/v1/collections/gone/identities", **asked).status_code == 201
+    assert api.ask("POST", "/v1/collections/kept/identities", **asked | {"headers": {"Idempotency-Key": "k2"}}).status_code == 201
+    assert api.ask("DELETE", "/v1/collections/gone").status_code == 204
+    assert api.ask("POST", "/v1/collections/gone/identities", **asked).status_code == 404
+    kept = api.ask("POST", "/v1/collections/kept/identities", **asked | {"headers": {"Idempotency-Key": "k2"}})
+    assert (kept.status_code, kept.headers["Idempotent-Replayed"]) == (201, "true")
+
+
 def test_keys_of_repetition_belong_to_their_holder(api: Api) -> None:
     for key in (api.every, api.key(Scope.ENROLL)):
         name = f"Ada {key[:8]}"
@@ -374,6 +407,11 @@ def test_logs_at_info_tell_neither_labels_nor_scores(api: Api, caplog: pytest.Lo
     assert "Secret" not in told
     assert "Ada" not in told
     assert f"{score:.3f}" not in told
+
+
+def test_a_machine_may_ask_for_the_headers_only(api: Api) -> None:
+    for path in ("/healthz", "/readyz"):
+        assert api.ask("HEAD", path, key=None).status_code == 200
 
 
 def test_pages_of_answers_have_the_security_headers(api: Api) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from facesearch.core.access_protocols import StoredResponse
-from facesearch.core.errors import IdempotencyConflictError, InputError
+from facesearch.core.errors import IdempotencyConflictError, InputError, UnknownIdentityError
 from facesearch.service.idempotency import IN_PROGRESS_S, IdempotencyKeys
 from facesearch.store.sql import SqlStore
 
@@ -76,6 +76,20 @@ def test_a_failed_request_can_be_sent_again_and_an_answered_one_stays(repeats):
     repeats.abandon("key", "unknown")
     repeats.finish("key", "unknown", **ANSWER)
     assert repeats.begin("key", "unknown", ONE) is None
+
+
+def test_an_answer_that_named_somebody_deleted_is_not_given_again_nor_the_request_done(repeats, store):
+    repeats.begin("key", "k", ONE)
+    repeats.finish("key", "k", **ANSWER)
+    with store.writing() as writer:
+        writer.forget_answers([ANSWER["body"]])
+    repeats.finish("key", "k", **ANSWER)  # of the same request, late
+    repeats.abandon("key", "k")
+    for _ in range(2):
+        with pytest.raises(UnknownIdentityError, match="deleted since"):
+            repeats.begin("key", "k", ONE)
+    with pytest.raises(IdempotencyConflictError, match="another request"):
+        repeats.begin("key", "k", OTHER)
 
 
 def test_answers_are_forgotten_after_a_day(repeats, store, clock):
