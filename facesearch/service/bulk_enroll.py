@@ -259,6 +259,15 @@ class BulkEnroll:
 
     def _work_on(self, job_id: str, work: _Work) -> None:
         try:
+            self._work_chunk_off(job_id, work)
+        except FaceSearchError:
+            raise
+        except Exception:  # a fault of the program: this job is given up after a few attempts, and the others go on
+            logger.exception("job %s", job_id)
+            self._failed(job_id, work, FaceSearchError("an unexpected fault; the service's log says which"))
+
+    def _work_chunk_off(self, job_id: str, work: _Work) -> None:
+        try:
             job = self._records.set_state(job_id, JobState.RUNNING)
         except EnrollmentError:  # over, or gone with its collection
             self._held.drop(job_id)

@@ -18,7 +18,7 @@ from facesearch.core.errors import (
     StoreError,
     UnknownJobError,
 )
-from facesearch.core.jobs import ItemState, JobState, NewJobItem
+from facesearch.core.jobs import DELETED, ItemState, JobState, NewJobItem
 from facesearch.service import bulk_enroll
 from facesearch.service.bulk_enroll import BulkEnroll, BulkOptions, Receipt
 from facesearch.service.job_records import JobRecords
@@ -128,6 +128,57 @@ def test_an_item_that_fails_says_why_and_stops_nothing(jobs: Jobs):
     finish(jobs.bulk)
     assert jobs.counts(job_id) == (0, 1, 2)
     assert [one.error_code for one in jobs.records.items(job_id)] == ["", "no_face", "image_undecodable"]
+
+
+def test_items_of_somebody_deleted_name_nobody_any_more(jobs: Jobs):
+    photographs = jobs.photographs(3)
+    labels = ("Ada", "Ada", "Bob")
+    items = [NewJobItem(digest_of(data), label, ("x",), f"{label}.jpg") for data, label in zip(photographs, labels, strict=True)]
+    items.append(NewJobItem("e" * 64, "Ada", ("x",), "later.jpg"))
+    job_id = jobs.bulk.submit("staff", "key", items, BulkOptions()).job_id
+    jobs.bulk.receive(job_id, photographs)
+    finish(jobs.bulk)
+    jobs.world.faces.remove("Ada", collection="staff")
+    left = [one.what for one in jobs.records.items(job_id)]
+    assert [(one.label, one.name, one.tags) for one in left[2:]] == [("Bob", "Bob.jpg", ("x",)), ("Ada", "later.jpg", ("x",))]
+    gone = [one for one in left if one.label == DELETED]
+    assert [(one.digest, one.name, one.tags) for one in gone] == [("0" * 64, "", ())] * 2
+    assert jobs.counts(job_id) == (1, 2, 1) or jobs.counts(job_id) == (1, 3, 0)
+
+
+def test_an_item_that_said_whom_its_face_resembles_forgets_the_name(jobs: Jobs):
+    networks = jobs.world.networks
+    photographs = [networks.portrait(f"like {place}", 1, 0.9, photo=place).encode() for place in range(2)]
+    job_id = jobs.submit(photographs, allow_duplicate=True)
+    jobs.bulk.receive(job_id, photographs)
+    finish(jobs.bulk)
+    (told,) = (one for one in jobs.records.items(job_id) if "Person 0" in one.error_message)
+    jobs.world.faces.remove("Person 0", collection="staff")
+    after = next(one for one in jobs.records.items(job_id) if one.number == told.number)
+    assert (after.what.label, after.error_code, after.error_message) == ("Person 1", told.error_code, "")
+
+
+def test_a_fault_of_the_program_ends_its_job_and_not_the_others(jobs: Jobs, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(bulk_enroll, "RETRY_S", 0.0)
+    photographs = jobs.photographs(2)
+    bad, good = (jobs.submit([data]) for data in photographs)
+    enroll_many = jobs.world.faces.enroll_many
+
+    def faulty(items, **named):
+        chosen = list(items)
+        if chosen[0].photo == photographs[0]:
+            raise ZeroDivisionError
+        return enroll_many(chosen, **named)
+
+    monkeypatch.setattr(jobs.world.faces, "enroll_many", faulty)
+    jobs.bulk.receive(bad, photographs[:1])
+    jobs.bulk.receive(good, photographs[1:])
+    assert finish(jobs.bulk) == bulk_enroll.MAX_ATTEMPTS + 1
+    failed = jobs.records.get(bad)
+    assert (failed.state, failed.error_code) == (JobState.FAILED, "internal_error")
+    assert "Zero" not in failed.error_message
+    assert jobs.counts(good) == (0, 1, 0)
+    assert jobs.bulk.held.n_bytes == 0
 
 
 def test_photographs_that_nobody_waits_for_are_not_kept(jobs: Jobs):
