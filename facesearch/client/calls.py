@@ -22,7 +22,9 @@ from facesearch.client.photographs import Photograph, upload_of
 
 Answer = TypeVar("Answer")
 
-_RETRIED = frozenset({429, 503})
+_UNAVAILABLE = 503
+_NOT_BEGUN = "overloaded"
+_RETRIED = frozenset({429, _UNAVAILABLE})
 """Answers that say "not now": nothing was done, and the same request may be sent again."""
 
 _CONFLICT = 409
@@ -121,11 +123,13 @@ def wait_before_retry(
     """Return how long to wait before a call is sent again, or None where it is not.
 
     A connection that broke is tried again too: writes carry an idempotency key, so that none is done twice. Where the service keeps
-    no answer, it is only if nothing can have reached the service.
+    no answer, it is only if nothing can have reached the service, or the service says that it did not begin.
     """
     if isinstance(answer, httpx.TransportError):
         is_safe = not call.is_sent_once or isinstance(answer, _NOT_SENT)
         return retries.wait_s(n_before, None) if is_safe else None
+    if call.is_sent_once and answer.status_code == _UNAVAILABLE and problem_of(answer).code != _NOT_BEGUN:
+        return None
     retry_after = answer.headers.get("Retry-After")
     is_busy = answer.status_code in _RETRIED or (answer.status_code == _CONFLICT and retry_after is not None)
     return retries.wait_s(n_before, retry_after) if is_busy else None

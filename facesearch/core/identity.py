@@ -30,6 +30,11 @@ class Keep(StrEnum):
     CROP = "crop"
     PHOTO = "photo"
 
+    def permits(self, asked: Keep) -> bool:
+        """Whether ``asked`` stores no more of a photograph than this: nothing, then the aligned face, then the whole of it."""
+        order = tuple(Keep)
+        return order.index(asked) <= order.index(self)
+
 
 def checked_label(label: object, *, what: str = "label") -> str:
     """Return a label in Unicode normal form C, without surrounding white space.

@@ -14,7 +14,7 @@ import os
 import zipfile
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -127,12 +127,15 @@ class Exchange:
             yield written.take()
         return writer.summary
 
-    def restore(self, file: str | os.PathLike[str] | BinaryIO, *, collection: str | None = None) -> ExchangeSummary:
+    def restore(
+        self, file: str | os.PathLike[str] | BinaryIO, *, collection: str | None = None, keep: Keep = Keep.PHOTO
+    ) -> ExchangeSummary:
         """Read a file into a collection, everything or nothing.
 
         Args:
             file: What ``export`` wrote, or an open stream of it that can seek.
             collection: Name of the collection, made where there is none; None for the name it was exported under.
+            keep: Pictures of more than this are left out.
 
         Raises:
             InputError: There is no such file.
@@ -154,7 +157,7 @@ class Exchange:
             name = checked_label(collection if collection is not None else manifest["collection"], what="collection name")
             with self._store.writing() as writer:
                 writer.ensure_collection(name)
-                return _put(writer, name, content)
+                return _put(writer, name, content, keep)
 
 
 class _Pieces(io.RawIOBase):
@@ -338,7 +341,7 @@ class _Reader:
         return np.frombuffer(self.part(f"vectors/{number}.f32"), dtype="<f4").reshape(-1, dim).astype(np.float32)
 
 
-def _put(writer: StoreWriter, name: str, content: _Reader) -> ExchangeSummary:
+def _put(writer: StoreWriter, name: str, content: _Reader, keep: Keep) -> ExchangeSummary:
     n_identities = n_templates = n_pictures = 0
     for person in content.people():
         identity = writer.add_identity(
@@ -347,6 +350,8 @@ def _put(writer: StoreWriter, name: str, content: _Reader) -> ExchangeSummary:
         n_identities += 1
         for entry in person["faces"]:
             face = content.new_face(entry)
+            if face.picture is not None and not keep.permits(face.picture.kind):
+                face = replace(face, picture=None)
             writer.add_face(identity.identity_id, face)
             n_templates += 1
             n_pictures += face.picture is not None

@@ -15,6 +15,7 @@ from typing import BinaryIO, Self
 
 from facesearch.core.decision import Identification, OperatingPoints, Verification
 from facesearch.core.face import Box, Detection
+from facesearch.core.identity import Keep
 from facesearch.core.protocols import IdentityStore
 from facesearch.core.quality import Quality
 from facesearch.core.records import SavedPoint
@@ -284,9 +285,17 @@ class FaceSearchService(EnrollFacade, FacesFacade, SearchFacade, PeopleFacade, R
         """Yield an exported collection piece by piece, without a file; see ``Exchange.stream``."""
         return self._services.exchange.stream(collection=self._collection(collection))
 
-    def import_collection(self, file: str | os.PathLike[str] | BinaryIO, *, collection: str | None = None) -> ExchangeSummary:
-        """Read an exported collection, a file or an open one, everything or nothing; None keeps the name it was exported under."""
-        return self._services.exchange.restore(file, collection=collection)
+    def import_collection(
+        self, file: str | os.PathLike[str] | BinaryIO, *, collection: str | None = None, keep: Keep = Keep.PHOTO
+    ) -> ExchangeSummary:
+        """Read an exported collection, a file or an open one, everything or nothing.
+
+        Args:
+            file: What was exported.
+            collection: What it is called here; None keeps the name it was exported under.
+            keep: Pictures of more than this are left out.
+        """
+        return self._services.exchange.restore(file, collection=collection, keep=keep)
 
     def index_status(self) -> builtins.list[IndexStatus]:
         """Return how the index of each collection stands to the database, after catching up."""

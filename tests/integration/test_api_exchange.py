@@ -13,6 +13,7 @@ import pytest
 from facesearch.api import streaming
 from facesearch.core.access import Scope
 from facesearch.core.errors import OverloadedError, UnknownCollectionError
+from facesearch.core.identity import Keep
 from tests.api_world import Api
 
 
@@ -47,6 +48,15 @@ def test_what_goes_out_comes_in(api: Api, tmp_path: Path):
         assert all(over.read(name) == by_file.read(name) for name in over.namelist())
     said = [one.event.action for one in api.context.audit.rows(0, 100)]
     assert said[-2:] == ["collection.export", "collection.import"]
+
+
+def test_pictures_of_more_than_the_operator_keeps_stay_outside(api: Api):
+    for place, keep in enumerate(("crop", "photo")):
+        api.world.faces.enroll(api.networks.portrait(f"kept {place}", 10 + place), f"Kept {place}", collection="default", keep=keep)
+    data = exported(api)
+    assert imported(api, data).json()["n_pictures"] == 0  # of this world's service, which keeps none
+    assert api.world.faces.import_collection(io.BytesIO(data), collection="whole").n_pictures == 2
+    assert api.world.faces.import_collection(io.BytesIO(data), collection="crops", keep=Keep.CROP).n_pictures == 1
 
 
 def test_what_cannot_be_read_is_the_caller_s_fault_and_changes_nothing(api: Api):

@@ -66,13 +66,13 @@ async def import_collection(
     """Read an exported file into a collection, everything or nothing; a label that exists there already refuses it all.
 
     The collection is made where there is none. The file is the body itself, at most as large as a body may be; the command line
-    reads larger ones.
+    reads larger ones. Pictures of more than the operator keeps are left out.
     """
     body, collection = await request.body(), new_collection(collection)
 
     def read(context: ServerContext) -> ExchangeSummary:
         try:
-            summary = context.faces.import_collection(BytesIO(body), collection=collection)
+            summary = context.faces.import_collection(BytesIO(body), collection=collection, keep=context.faces.keep)
         except GalleryFormatError as exc:  # a fault of the caller's here, not of the gallery's
             raise InputError(exc.message) from exc
         collection_id = context.faces.collection_id(collection)

@@ -46,7 +46,6 @@ Sender = Annotated[Caller, Depends(require(Scope.ENROLL, repeatable=False))]
 """Who sends photographs: the same one sent twice is one by its digest, and an answer kept over a restart would be wrong."""
 
 _LIST = ("jobs",)
-_KEPT = (Keep.NONE, Keep.CROP, Keep.PHOTO)
 """What may be kept of a photograph, from the least."""
 
 
@@ -195,7 +194,7 @@ async def delete_job(request: Request, caller: Enroller, job_id: JobPath) -> Res
 
 def _check_keep(options: BulkOptions, most: Keep) -> None:
     """Raise where a job asks for more of a photograph than the operator keeps: what is stored of people is not for keys to say."""
-    if options.keep is not None and _KEPT.index(Keep(options.keep)) > _KEPT.index(most):
+    if options.keep is not None and not most.permits(Keep(options.keep)):
         raise InputError(
             f"keep is {options.keep!r}, but this service keeps at most {most.value!r}: leave it out, or ask for less",
             field="options.keep",

@@ -32,12 +32,14 @@ class Ready(BaseModel):
     index: str = Field(description="ready (in step with the database), behind, slow, or an error's code", examples=["ready"])
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", operation_id="is_alive", summary="Does the process live?")
 async def is_alive() -> Alive:
     """Answer as long as the process does; looks at nothing else."""
     return Alive(status="ok", version=__version__)
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     operation_id="is_ready",

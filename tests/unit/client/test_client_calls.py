@@ -111,6 +111,17 @@ def test_a_key_is_not_asked_for_twice_where_the_first_request_may_have_arrived()
     assert len(unreached.asked) == 2
 
 
+def test_a_key_is_asked_for_again_only_where_the_service_did_not_begin():
+    late = Service(problem(503, "request_timeout", **{"Retry-After": "0"}), httpx.Response(201, json={}))
+    with pytest.raises(client_errors.RequestTimeoutError):
+        client_of(late).create_key("door", ["identify"])
+    assert len(late.asked) == 1
+    busy = Service(problem(503, "overloaded", **{"Retry-After": "0"}), problem(403, "forbidden"))
+    with pytest.raises(client_errors.ForbiddenError):
+        client_of(busy).create_key("door", ["identify"])
+    assert len(busy.asked) == 2
+
+
 def test_a_wait_longer_than_allowed_is_an_error_at_once():
     service = Service(problem(429, "rate_limited", **{"Retry-After": "3600"}))
     with pytest.raises(client_errors.RateLimitedError) as refused:
