@@ -39,6 +39,9 @@ class Visit:
         self.page.on("request", self._note_request)
         self.page.on("console", self._note_console)
         self.page.on("pageerror", lambda error: self.failures.append(str(error)))
+        # With a listener choosers are handed over at any time. Without one, each `expect_file_chooser` has the browser
+        # start to hand them over, and a key pressed at once may come before that.
+        self.page.on("filechooser", lambda chooser: None)
 
     def __enter__(self) -> Self:
         return self
@@ -59,8 +62,11 @@ class Visit:
             self.failures.append(message.text)
 
     def open(self, place: str = "people") -> Page:
-        """Go to a view and return the page."""
+        """Go to a view, or to the question for the key, and return the page when it is there."""
         self.page.goto(f"{self.address}/#/{place}")
+        # The view of before stays until the browser tells the page of its new address, after `goto` has returned.
+        shown = f"#main[data-place='#/{place}']:not([aria-busy])"
+        self.page.locator(f"{shown}, #main:has(.gate)").wait_for()
         self.page.locator("h1").first.wait_for()
         return self.page
 

@@ -107,6 +107,8 @@ async function show({ keepFocus = false } = {}) {
     else link.removeAttribute("aria-current");
   }
   const place = h("div", {}, waiting("One moment…"));
+  main.setAttribute("aria-busy", "true");
+  main.dataset.place = window.location.hash;
   put(main, place);
   window.scrollTo(0, 0);
   if (!keepFocus) main.focus({ preventScroll: true });
@@ -118,6 +120,8 @@ async function show({ keepFocus = false } = {}) {
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     if (mine === shown) put(place, failure(error, () => show()));
+  } finally {
+    if (mine === shown) main.removeAttribute("aria-busy");
   }
   if (!keepFocus) announce(TITLES[name]);
 }
@@ -127,6 +131,8 @@ function askForKey(reason = null) {
   leave?.();
   leave = null;
   page.me = null;
+  delete main.dataset.place;
+  main.removeAttribute("aria-busy");
   nav.hidden = true;
   switcher.closest("label").hidden = true;
   document.title = "Key · facesearch";
