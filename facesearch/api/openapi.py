@@ -72,7 +72,7 @@ def _complete(document: dict[str, Any], routes: Iterable[GuardedRoute]) -> None:
         for method in route.methods or ():
             operation = document["paths"].get(route.path_format, {}).get(method.lower())
             if operation is not None:
-                _complete_operation(operation, route, method)
+                _complete_operation(operation, route, method, schemas)
 
 
 def _restore_examples(schemas: dict[str, Any]) -> None:
@@ -89,7 +89,7 @@ def _below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
         yield from _below(one)
 
 
-def _complete_operation(operation: dict[str, Any], route: GuardedRoute, method: str) -> None:
+def _complete_operation(operation: dict[str, Any], route: GuardedRoute, method: str, schemas: dict[str, Any]) -> None:
     guard = route.guard
     scopes = " and ".join(f"`{scope.value}`" for scope in sorted(guard.scopes)) or "any"
     operation["description"] = f"{operation.get('description', '').rstrip()}\n\nScope: {scopes}."
@@ -106,7 +106,8 @@ def _complete_operation(operation: dict[str, Any], route: GuardedRoute, method: 
                 "description": "Chosen by the client; a second request with it gets the first one's answer, for 24 hours.",
             }
         )
-    for status in _errors(operation, route, method):
+    names = {one["name"] for one in parameters} | set(_body_names(operation, schemas))
+    for status in _errors(operation, route, method, names):
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase,
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
@@ -118,17 +119,24 @@ def _complete_operation(operation: dict[str, Any], route: GuardedRoute, method: 
             headers["Retry-After"] = {"schema": {"type": "integer"}, "description": "Seconds after which to ask again."}
 
 
-def _errors(operation: dict[str, Any], route: GuardedRoute, method: str) -> Iterator[int]:
-    """Yield the statuses of the errors that an operation may end with."""
+def _body_names(operation: dict[str, Any], schemas: dict[str, Any]) -> Iterator[str]:
+    """Yield the names of the fields that a body has."""
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        schema = content["schema"]
+        yield from schemas.get(schema.get("$ref", "").rpartition("/")[2], schema).get("properties", ())
+
+
+def _errors(operation: dict[str, Any], route: GuardedRoute, method: str, names: set[str]) -> Iterator[int]:
+    """Yield the statuses of the errors that an operation may end with, whose parameters and fields have these names."""
     yield from _ALWAYS
-    names = {one["name"] for one in operation["parameters"]}
     if "requestBody" in operation:
         yield from _WITH_BODY
         if "multipart/form-data" in operation["requestBody"]["content"]:
             yield 415
     if names or "requestBody" in operation:
         yield 422
-    if "{" in route.path_format:
+    # A kept answer that names somebody is forgotten with them, and asking for it is a 404 then.
+    if "{" in route.path_format or "collection" in names or route.guard.keeps_answers(method):
         yield 404
     if "{collection}" in route.path_format or method in ("POST", "PATCH", "DELETE", "PUT"):
         yield 409
