@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import socket
+import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +24,10 @@ from tests.server_process import ServerProcess, enroll, identified, jpeg, verify
 
 SMALL = slice(20, 260), slice(120, 360)
 """The astronaut's head in her photograph: a small one is quick."""
+
+ROUNDS = 5
+WITHIN_S = 1.0
+"""Seconds from the answer to an enrolment through one process until another one finds the person."""
 
 
 @pytest.fixture(scope="module")
@@ -78,26 +83,36 @@ def test_a_body_that_does_not_come_is_not_waited_for(server: ServerProcess) -> N
     assert '"code":"slow_body"' in answer
 
 
+def timed(client: httpx.Client, photo: bytes) -> tuple[list[str | None], float]:
+    """Return who is on a photograph, and how many seconds it took to be told."""
+    began = time.monotonic()
+    return identified(client, photo), time.monotonic() - began
+
+
 def test_a_person_enrolled_through_one_process_is_found_through_another_within_a_second(
     server: ServerProcess, face: np.ndarray, hopper: np.ndarray
 ) -> None:
     woman, man = jpeg(face), jpeg(hopper)
+    found_s: list[float] = []
     with ServerProcess(server.folder, "--log-format", "text") as other, server.client() as here:
         other.wait_until("/readyz")
         with other.client() as there:
-            assert identified(there, man) == [None]
-            answer = enroll(here, "Grace Hopper", man)
-            assert answer.status_code == 201
-            acknowledged = time.monotonic()
-            assert identified(there, man) == ["Grace Hopper"]
-            took_s = time.monotonic() - acknowledged
-            identity = answer.json()["identity"]["identity_id"]
-            assert there.delete(f"/v1/collections/default/identities/{identity}").status_code in (200, 204)
-            assert identified(here, man) == [None]
+            searches = [timed(there, man) for _ in range(ROUNDS)]
+            assert [who for who, _ in searches] == [[None]] * ROUNDS
+            for number in range(ROUNDS):
+                answer = enroll(here, f"Grace Hopper {number}", man)
+                assert answer.status_code == 201
+                who, took_s = timed(there, man)  # the very next search: whatever of the other process's was late would be missing
+                assert who == [f"Grace Hopper {number}"]
+                found_s.append(took_s)
+                identity = answer.json()["identity"]["identity_id"]
+                assert there.delete(f"/v1/collections/default/identities/{identity}").status_code in (200, 204)
+                assert identified(here, man) == [None]
             assert set(identified(there, woman)) <= {"Eileen Collins", None}
             assert there.get("/readyz").json()["ready"]
-    # The very next search found the person: the second of the promise is the search's own time on a busy machine.
-    assert took_s < 30
+    # A search alone takes seconds on a machine with other things to do, and that is not the promise's matter.
+    search_s = statistics.median(took_s for _, took_s in searches)
+    assert statistics.median(found_s) <= WITHIN_S + search_s, f"found after {found_s} s; a search alone takes {search_s:.2f} s"
 
 
 def running(client: httpx.Client) -> float:
