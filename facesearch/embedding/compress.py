@@ -15,6 +15,7 @@ import numpy as np
 from facesearch.core.arrays import Vectors
 from facesearch.core.errors import InputError
 from facesearch.embedding.card import EmbedderCard
+from facesearch.embedding.card_file import NOT_STATED
 from facesearch.embedding.description import Description
 from facesearch.embedding.library import ModelLibrary, Progress
 from facesearch.embedding.pca import Projection, fit_projection
@@ -121,7 +122,7 @@ def compress(
     shorter.load_state_dict(tensors)
     origin = source.origin
     made = f"{source.embedder_id()} brought from {source.dim} to {dim} numbers by components of {len(vectors)} faces"
-    said = Description(licence=source.licence, source=f"{made}; {origin.source}")
+    said = Description(licence=source.licence, source=made if origin.source in ("", NOT_STATED) else f"{made}; {origin.source}")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{name}.safetensors"
         save_network(shorter, file)
