@@ -13,10 +13,12 @@ import numpy as np
 
 from facesearch.bootstrap import FaceSearch, Parts
 from facesearch.core.arrays import array_digest
+from facesearch.core.embedder_use import NamedEmbedder
 from facesearch.core.image import Image
 from facesearch.core.protocols import Embedder
 from facesearch.embedding.embedder import NetworkEmbedder, create_embedder
 from facesearch.server_settings import ServerSettings, n_processors
+from facesearch.service.embedder_watch import EmbedderWatch
 from facesearch.service.facade import FaceSearchService
 from facesearch.service.lazy import LazyEmbedder
 from facesearch.service.micro_batch import BatchingEmbedder
@@ -91,6 +93,24 @@ class ServerParts(Parts):
         """
         pixels = np.full((WARM_UP_PX, WARM_UP_PX, 3), 127, np.uint8)
         self.detector.detect(Image(pixels, array_digest(pixels)))
+        self.warm_up_embedder()
+
+    @cached_property
+    def watch(self) -> EmbedderWatch:
+        """What loads the embedders that collections are moved to beside the work; it has to be started."""
+        return EmbedderWatch(self.store, self._warm_up_other, lambda embedder: self.embedders.named(embedder).indexes)
+
+    def _warm_up_other(self, embedder: NamedEmbedder) -> None:
+        found = self.embedders.named(embedder)
+        if isinstance(found, ServerParts) and found is not self:  # its own is warmed up at the start
+            found.warm_up_embedder()
+
+    def warm_up_embedder(self) -> None:
+        """Load the embedder's network and run it once for each size of run that requests make.
+
+        Raises:
+            ModelError: It cannot be loaded or run.
+        """
         self._lazy_embedder.get()
         self._made_embedder.warm_up(range(2, min(WARM_UP_CROPS, self.settings.batch_size) + 1))
 

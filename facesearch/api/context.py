@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from facesearch.server_settings import ServerSettings
     from facesearch.service.api_keys import ApiKeys
     from facesearch.service.audit import AuditLog
+    from facesearch.service.embedder_watch import EmbedderWatch
     from facesearch.service.facade import FaceSearchService
     from facesearch.service.idempotency import IdempotencyKeys
     from facesearch.service.job_records import JobRecords
@@ -40,6 +41,7 @@ class ServerContext:
         pool: Threads for everything that runs networks or searches.
         metrics: Counters for ``/metrics``.
         health: Says whether the service can answer; None where nobody needs to ask.
+        watch: Loads the embedders that collections are moved to; None where none is.
     """
 
     faces: FaceSearchService
@@ -53,6 +55,7 @@ class ServerContext:
     pool: WorkPool
     metrics: Metrics
     health: Health | None = None
+    watch: EmbedderWatch | None = None
 
 
 def context_of(connection: HTTPConnection) -> ServerContext:

@@ -96,6 +96,7 @@ def make_context(parts: ServerParts, metrics: Metrics) -> ServerContext:
         pool=WorkPool(server.resolved_threads, server.queue_limit, on_refused=metrics.refused, on_timed_out=metrics.timed_out),
         metrics=metrics,
         health=Health(parts.warm_up, store, faces),
+        watch=parts.watch,
     )
 
 
@@ -105,9 +106,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     context: ServerContext = app.state.context
     warming = threading.Thread(target=_warmed, args=(context.health,), daemon=True, name="facesearch-warm-up")
     warming.start()
+    if context.watch is not None:
+        context.watch.start()
     try:
         yield
     finally:
+        if context.watch is not None:
+            await run_in_threadpool(context.watch.close)
         await run_in_threadpool(close_bulk, app)
         await run_in_threadpool(context.pool.close)
         await finish_under_way(app)

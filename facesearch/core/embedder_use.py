@@ -80,6 +80,10 @@ class EmbeddersReader(Protocol):
         """Return the embedders of a collection; None where the settings decide, and where there is no such collection."""
         ...
 
+    def embedder_uses(self) -> dict[str, EmbedderUse]:
+        """Return the embedders of every collection that says any, by its name."""
+        ...
+
     def faces_lacking(
         self, collection: str, embedder_id: str, *, having: str, after: int = 0, limit: int = 1000
     ) -> tuple[LackingFace, ...]:

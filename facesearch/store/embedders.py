@@ -19,6 +19,11 @@ from facesearch.store import codec
 from facesearch.store.session import Session
 from facesearch.store.tables import CollectionRow, EmbedderUseRow, FaceRow, IdentityRow, ImageRow, TemplateRow
 
+_USES = select(
+    *(CollectionRow.name, EmbedderUseRow.current_name, EmbedderUseRow.current_id),
+    *(EmbedderUseRow.other_name, EmbedderUseRow.other_id, EmbedderUseRow.is_copying),
+).join(CollectionRow, CollectionRow.id == EmbedderUseRow.collection_id)
+
 
 class EmbeddersReader:
     """``facesearch.core.embedder_use.EmbeddersReader`` on one open transaction."""
@@ -27,17 +32,12 @@ class EmbeddersReader:
 
     def embedder_use(self, collection: str) -> EmbedderUse | None:
         """Return the embedders of a collection; None where the settings decide, and where there is no such collection."""
-        columns = (EmbedderUseRow.current_name, EmbedderUseRow.current_id, EmbedderUseRow.other_name, EmbedderUseRow.other_id)
-        statement = (
-            select(*columns, EmbedderUseRow.is_copying)
-            .join(CollectionRow, CollectionRow.id == EmbedderUseRow.collection_id)
-            .where(CollectionRow.name == checked_label(collection, what="collection name"))
-        )
-        row = self._session.first(statement)
-        if row is None:
-            return None
-        other = None if row.other_id is None else NamedEmbedder(row.other_name, row.other_id)
-        return EmbedderUse(NamedEmbedder(row.current_name, row.current_id), other, row.is_copying)
+        row = self._session.first(_USES.where(CollectionRow.name == checked_label(collection, what="collection name")))
+        return None if row is None else _use(row)
+
+    def embedder_uses(self) -> dict[str, EmbedderUse]:
+        """Return the embedders of every collection that says any, by its name."""
+        return {row.name: _use(row) for row in self._session.rows(_USES)}
 
     def faces_lacking(
         self, collection: str, embedder_id: str, *, having: str, after: int = 0, limit: int = 1000
@@ -93,6 +93,11 @@ class EmbeddersReader:
         if row is None:
             raise UnknownCollectionError(f"there is no collection {name!r}", collection=name)
         return int(row.id)
+
+
+def _use(row: Row[*tuple[Any, ...]]) -> EmbedderUse:
+    other = None if row.other_id is None else NamedEmbedder(row.other_name, row.other_id)
+    return EmbedderUse(NamedEmbedder(row.current_name, row.current_id), other, row.is_copying)
 
 
 def _lacking(statement: Select[*tuple[Any, ...]], collection_id: int, embedder_id: str, having: str) -> Select[*tuple[Any, ...]]:

@@ -49,9 +49,15 @@ def test_a_collection_has_no_embedder_of_its_own_until_one_is_noted(store):
             writer.set_embedder_use("default", use)
         with store.reading() as reader:
             assert reader.embedder_use("default") == use
+            assert reader.embedder_uses() == {"default": use}
     with store.writing() as writer:
+        writer.ensure_collection("other")
+        writer.set_embedder_use("other", EmbedderUse(OLD))
+        assert writer.embedder_uses() == {"default": use, "other": EmbedderUse(OLD)}
+        writer.set_embedder_use("other", None)
         writer.set_embedder_use("default", None)
         assert writer.embedder_use("default") is None
+        assert writer.embedder_uses() == {}
         with pytest.raises(UnknownCollectionError):
             writer.set_embedder_use("no such", None)
 

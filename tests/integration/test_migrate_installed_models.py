@@ -21,12 +21,13 @@ from tests.model_files import save_onnx
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path, network_cache: Path) -> Settings:
     """Settings with a second, unmeasured embedder, ``mine``."""
     library = ModelLibrary(tmp_path / "models", lambda: create_engine(threads=1))
     said = Description(alignment="arcface-112", channels="rgb", mean=(127.5,) * 3, scale=(128.0,) * 3, licence="MIT")
     library.add(save_onnx(tmp_path / "mine.onnx"), "mine", said)
-    places = {name: tmp_path / folder for name, folder in (("models_dir", "models"), ("cache_dir", "cache"), ("data_dir", "data"))}
+    # Converting a network takes most of a test's time: once for all that share the cache.
+    places = {"models_dir": tmp_path / "models", "data_dir": tmp_path / "data", "cache_dir": network_cache}
     return Settings(**places, embedder="mine", threads=1)
 
 
@@ -35,7 +36,8 @@ def test_a_gallery_of_an_added_model_is_moved_to_the_shipped_one(
 ) -> None:
     for name, pixels in (("eileen.png", astronaut), ("grace.png", hopper)):
         Image.fromarray(pixels).save(tmp_path / name)
-    asked = ServerParts(settings, ServerSettings()).faces  # a service that was there before, and stays
+    serving = ServerParts(settings, ServerSettings())  # a service that was there before, and stays
+    asked = serving.faces
     with FaceSearch(settings=settings) as faces:
         faces.enroll(tmp_path / "eileen.png", "Eileen Collins", allow_duplicate=True, keep="crop")
         faces.enroll(tmp_path / "grace.png", "Grace Hopper", allow_duplicate=True)
@@ -50,7 +52,13 @@ def test_a_gallery_of_an_added_model_is_moved_to_the_shipped_one(
     assert done.state.use.current.name == done.state.use.current.embedder_id  # these weights, not the newest of the name
     parts.store.close()
 
+    assert not serving.embedders.made()
+    serving.watch.look()
+    (prepared,) = serving.embedders.made()
+    assert isinstance(prepared, ServerParts)
+    assert prepared._lazy_embedder.is_loaded
     (answer,) = asked.identify(astronaut)
+    assert serving.embedders.made() == (prepared,)  # which the first request used
     assert answer.label == "Eileen Collins"
     assert answer.operating_point.embedder_id.startswith("mobilenet-128@")
     # The kept crop is a JPEG of the face: as good as the photograph, not the same to the last digit.
