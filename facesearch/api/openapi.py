@@ -12,12 +12,14 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 
 from facesearch.api.problems import MEDIA_TYPE
 from facesearch.api.repeats import HEADER, KEY_PATTERN
 from facesearch.api.requests import REQUEST_ID
 from facesearch.api.routing import GuardedRoute
 from facesearch.api.schemas.base import Answer, Body, Problem
+from facesearch.api.schemas.jobs import NewJob
 
 DESCRIPTION = """Face recognition over HTTP: enroll people, verify two photographs (1:1) and identify faces (1:N).
 
@@ -29,6 +31,10 @@ belongs to the error rate asked for.
 
 _ALWAYS = (401, 403, 429, 500, 503, 504)
 _WITH_BODY = (400, 408, 413)
+_READ_BY_HAND = (NewJob,)
+"""Bodies that FastAPI does not read, and so does not describe."""
+
+_REFERENCE = "#/components/schemas/{model}"
 _FRAMEWORKS_OWN = ("HTTPValidationError", "ValidationError")
 
 
@@ -63,6 +69,7 @@ def _complete(document: dict[str, Any], routes: Iterable[GuardedRoute]) -> None:
     for name in _FRAMEWORKS_OWN:
         schemas.pop(name, None)
     schemas["Problem"] = Problem.model_json_schema()
+    schemas |= models_json_schema([(one, "validation") for one in _READ_BY_HAND], ref_template=_REFERENCE)[1]["$defs"]
     _restore_examples(schemas)
     components["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer", "description": "An API key: `Authorization: Bearer KEY`."},

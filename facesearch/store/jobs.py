@@ -21,6 +21,9 @@ from facesearch.store.session import Session, chunks
 from facesearch.store.tables import CollectionRow
 
 _NO_DIGEST = "0" * 64
+ROWS_AT_ONCE = 2000
+"""Items of a new job that are written at once."""
+
 _FINAL = tuple(state.value for state in JobState if state.is_final)
 
 
@@ -136,9 +139,10 @@ class JobsWriter(JobsReader):
                 leased_by="",
             )
         )
-        values = [_item_values(row, number, item) for number, item in enumerate(items)]
-        if values:
-            self._session.run(insert(JobItemRow), values)
+        # In parts: the rows of all at once are a million small objects, and other threads wait for each round of the collector.
+        for start in range(0, len(items), ROWS_AT_ONCE):
+            part = items[start : start + ROWS_AT_ONCE]
+            self._session.run(insert(JobItemRow), [_item_values(row, number, item) for number, item in enumerate(part, start)])
         return self.job(job.job_id)
 
     def set_job_state(self, job_id: str, state: JobState, *, now: datetime, error_code: str = "", error_message: str = "") -> Job:

@@ -12,6 +12,7 @@ from facesearch.api.audit_hook import change
 from facesearch.api.bulk import bulk_of
 from facesearch.api.calls import in_pool
 from facesearch.api.context import ServerContext, context_of
+from facesearch.api.job_body import JOB_BODY, JobToMake, job_to_make
 from facesearch.api.paging import DEFAULT_LIMIT, Cursor, Limit, number_position, paged, text_position
 from facesearch.api.parameters import new_collection
 from facesearch.api.photographs import Fields, PhotoBody, Sent
@@ -23,7 +24,6 @@ from facesearch.api.schemas.jobs import (
     JobPage,
     MissingPage,
     MissingPhotograph,
-    NewJob,
     ReceivedPhotograph,
     ReceivedPhotographs,
 )
@@ -33,7 +33,6 @@ from facesearch.core.identity import Keep
 from facesearch.core.jobs import ItemState
 from facesearch.core.jobs import Job as StoredJob
 from facesearch.core.jobs import JobItem as StoredItem
-from facesearch.core.jobs import NewJobItem as NewItem
 from facesearch.service.bulk_enroll import BulkEnroll, BulkOptions
 from facesearch.service.bulk_enroll import ReceivedPhotograph as Received
 
@@ -63,8 +62,10 @@ _RAW: dict[str, Any] = {
 }
 
 
-@router.post("/jobs", status_code=status.HTTP_202_ACCEPTED, operation_id="create_job")
-async def create_job(request: Request, response: Response, caller: Enroller, body: NewJob) -> Job:
+@router.post("/jobs", status_code=status.HTTP_202_ACCEPTED, operation_id="create_job", openapi_extra=JOB_BODY)
+async def create_job(
+    request: Request, response: Response, caller: Enroller, body: Annotated[JobToMake, Depends(job_to_make)]
+) -> Job:
     """Say which photographs will be enrolled, and whose they are.
 
     The collection is made where there is none. The photographs themselves are sent afterwards, in any order and several at once;
@@ -72,12 +73,10 @@ async def create_job(request: Request, response: Response, caller: Enroller, bod
     """
     collection = new_collection(body.collection)
     caller.check_collection(collection)
-    items = [NewItem(one.digest, one.label, tuple(one.tags), one.name) for one in body.items]
-    options = BulkOptions(**body.options.model_dump())
 
     def make(context: ServerContext, bulk: BulkEnroll) -> StoredJob:
-        _check_keep(options, context.faces.keep)
-        made = bulk.submit(collection, caller.key.key_id, items, options)
+        _check_keep(body.options, context.faces.keep)
+        made = bulk.submit(collection, caller.key.key_id, body.items, body.options)
         context.audit.append(_change(context, caller, "job.create", made))
         return made
 
