@@ -27,7 +27,7 @@ export function similarity(from, to = PLACES) {
 }
 
 /** Draws the aligned crop of a face into a new canvas of `size` pixels. */
-export function alignedCrop(bitmap, face, size = 224) {
+export function alignedCrop(photograph, face, size = 224) {
   const canvas = document.createElement("canvas");
   canvas.width = size;
   canvas.height = size;
@@ -37,6 +37,6 @@ export function alignedCrop(bitmap, face, size = 224) {
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
   context.setTransform(a * scale, b * scale, -b * scale, a * scale, x * scale, y * scale);
-  context.drawImage(bitmap, 0, 0);
+  context.drawImage(photograph.bitmap, 0, 0, photograph.width, photograph.height);
   return canvas;
 }

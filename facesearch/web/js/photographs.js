@@ -1,6 +1,10 @@
 /**
- * Photographs on this side: picked, dropped, taken; decoded upright as the service sees them. Nothing is sent from here.
+ * Photographs on this side: picked, dropped, taken; decoded upright as the service sees them.
+ *
+ * Nothing is sent from here but a file that this browser cannot read (TIFF, in most of them): the service says how large it is.
  */
+
+import { api } from "./api.js";
 
 const PICTURE = /^image\//;
 const NAMED = /\.(jpe?g|png|webp|gif|bmp|tiff?)$/i;
@@ -8,20 +12,38 @@ const NAMED = /\.(jpe?g|png|webp|gif|bmp|tiff?)$/i;
 /** Whether a file looks like a photograph; the service has the last word. */
 export const looksLikePhotograph = (file) => PICTURE.test(file.type) || NAMED.test(file.name);
 
-/** A photograph that the browser can show. Release it when it is no longer seen. */
+/** Longer side of what is shown instead of a photograph. */
+const BLANK_PX = 640;
+
+/** Draws what is shown instead of a photograph of a size, in the same proportions. */
+function blank({ width, height }) {
+  const shrink = Math.min(1, BLANK_PX / Math.max(width, height));
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.max(1, Math.round(width * shrink));
+  canvas.height = Math.max(1, Math.round(height * shrink));
+  const context = canvas.getContext("2d");
+  context.fillStyle = "#5b616b";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  return canvas;
+}
+
+/** Writes on it why it is blank. */
+function explain(canvas) {
+  const context = canvas.getContext("2d");
+  context.fillStyle = "#ffffff";
+  context.font = `${Math.max(10, Math.round(canvas.width / 24))}px sans-serif`;
+  context.textAlign = "center";
+  context.fillText("This browser cannot show the file", canvas.width / 2, canvas.height - canvas.width / 24, canvas.width);
+}
+
+/** A photograph with what is shown of it. Release it when it is no longer seen. */
 export class Photograph {
-  constructor(file, bitmap, url) {
+  constructor(file, bitmap, url, { width, height } = bitmap) {
     this.file = file;
     this.bitmap = bitmap;
     this.url = url;
-  }
-
-  get width() {
-    return this.bitmap.width;
-  }
-
-  get height() {
-    return this.bitmap.height;
+    this.width = width;
+    this.height = height;
   }
 
   release() {
@@ -29,15 +51,25 @@ export class Photograph {
     this.bitmap.close();
   }
 
-  /** Returns the photograph of a file, turned upright by its EXIF; throws where the browser cannot read it. */
+  /** Returns the photograph of a file, turned upright by its EXIF; throws where neither the browser nor the service can read it. */
   static async read(file) {
     let bitmap;
     try {
       bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
     } catch (error) {
-      throw new Error("This file is no photograph that the browser can read.");
+      return Photograph.unseen(file);
     }
     return new Photograph(file, bitmap, URL.createObjectURL(file));
+  }
+
+  /** Returns the photograph of a file that only the service can read: a plain area of its size stands for it. */
+  static async unseen(file) {
+    const size = await api.detect({ photo: file });
+    const canvas = blank(size);
+    const bitmap = await createImageBitmap(canvas);
+    explain(canvas);
+    const shown = await new Promise((resolve) => { canvas.toBlob(resolve, "image/png"); });
+    return new Photograph(file, bitmap, URL.createObjectURL(shown), size);
   }
 }
 

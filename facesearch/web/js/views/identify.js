@@ -142,7 +142,7 @@ export async function identify(place, page) {
       h(
         "div",
         { class: "answer-head" },
-        alignedCrop(photograph.bitmap, face),
+        alignedCrop(photograph, face),
         h(
           "div",
           {},

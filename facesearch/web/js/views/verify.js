@@ -137,7 +137,7 @@ export async function verify(place, page) {
         h(
           "div",
           { class: `verdict${answer.is_match ? " is-match" : ""}` },
-          h("div", { class: "crops", role: "img", "aria-label": "Both faces as the network sees them" }, slots.map((slot) => alignedCrop(slot.photograph.bitmap, slot.face))),
+          h("div", { class: "crops", role: "img", "aria-label": "Both faces as the network sees them" }, slots.map((slot) => alignedCrop(slot.photograph, slot.face))),
           h("div", { class: "stack" }, h("h2", {}, icon(answer.is_match ? "check" : "cross"), verdict), h("p", {}, sentence(answer))),
         ),
         scale(answer.score, answer.threshold, answer.fmr, shares),
