@@ -45,7 +45,7 @@ Sender = Annotated[Caller, Depends(require(Scope.ENROLL, repeatable=False))]
 """Who sends photographs: the same one sent twice is one by its digest, and an answer kept over a restart would be wrong."""
 
 _LIST = ("jobs",)
-"""What may be kept of a photograph, from the least."""
+"""What a cursor of the list of jobs belongs to."""
 
 
 class JobPhotos(Fields):
