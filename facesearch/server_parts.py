@@ -17,10 +17,11 @@ from facesearch.core.embedder_use import NamedEmbedder
 from facesearch.core.image import Image
 from facesearch.core.protocols import Embedder
 from facesearch.embedding.embedder import NetworkEmbedder, create_embedder
-from facesearch.server_settings import ServerSettings, n_processors
+from facesearch.server_settings import ServerSettings
+from facesearch.service.detection_turns import DetectionTurns
 from facesearch.service.embedder_watch import EmbedderWatch
 from facesearch.service.facade import FaceSearchService
-from facesearch.service.lazy import LazyEmbedder
+from facesearch.service.lazy import LazyDetector, LazyEmbedder
 from facesearch.service.micro_batch import BatchingEmbedder
 from facesearch.settings import Settings
 
@@ -59,10 +60,21 @@ class ServerParts(Parts):
     @cached_property
     def embedder(self) -> Embedder:
         """The embedder, whose runs concurrent requests share."""
-        settings = self.settings
-        return BatchingEmbedder(
-            self._lazy_embedder, n_runs=settings.streams, batch_limit=settings.batch_size, on_batch=self._on_batch
+        settings, turns = self.settings, self.detector
+        batching = BatchingEmbedder(
+            self._lazy_embedder,
+            n_runs=settings.streams,
+            batch_limit=settings.batch_size,
+            n_on_the_way=lambda: turns.n_callers,
+            on_batch=self._on_batch,
         )
+        turns.tell(batching.changed)
+        return batching
+
+    @cached_property
+    def detector(self) -> DetectionTurns:
+        """The detector, whose callers take turns at the processors of this process."""
+        return DetectionTurns(LazyDetector(self._make_detector), n_at_once=self.settings.streams)
 
     def _make_embedder(self) -> Embedder:
         settings = self.settings
@@ -125,12 +137,17 @@ class _ServedFaceSearch(FaceSearch):
 
 
 def _within(settings: Settings, server: ServerSettings) -> Settings:
-    """Return settings with the service's limits where these are lower, and a run of the networks on each processor at once."""
+    """Return settings with the service's limits where these are lower, and a run of the networks on each processor at once.
+
+    Several processes share the processors: each that used all of them would only be in the others' way.
+    """
     # Side by side, runs on a thread each take an eighth less of the processors than runs on all of them one after the other.
-    streams = settings.streams if "streams" in settings.model_fields_set else n_processors()
+    own = server.processors
+    shared = {} if server.workers == 1 or settings.threads is not None else {"threads": own}
     return settings.model_copy(
         update={
-            "streams": streams,
+            **shared,
+            "streams": settings.streams if "streams" in settings.model_fields_set else own,
             "max_image_bytes": min(settings.max_image_bytes, server.max_body_bytes),
             "max_image_pixels": min(settings.max_image_pixels, server.max_photo_pixels),
             "max_faces": server.max_faces if settings.max_faces is None else min(settings.max_faces, server.max_faces),

@@ -49,7 +49,7 @@ class ServerSettings(FileSettings):
     cors_origins: tuple[str, ...] = Field((), description="Origins whose pages may call the service; none by default.")
 
     threads: int | None = Field(
-        None, ge=1, le=1024, description="Requests a process works on at once; None for two more than it has processors."
+        None, ge=1, le=1024, description="Requests a process works on at once; None for two more than its share of the processors."
     )
     queue_limit: int = Field(64, ge=0, le=100_000, description="Requests that may wait for a thread; further ones get a 503.")
     request_timeout_s: float = Field(30.0, gt=0, le=3600, description="Longest a request may wait and be worked on, in seconds.")
@@ -98,7 +98,12 @@ class ServerSettings(FileSettings):
     @property
     def resolved_threads(self) -> int:
         """Requests worked on at once, with the default filled in."""
-        return self.threads if self.threads is not None else n_processors() + 2
+        return self.threads if self.threads is not None else self.processors + 2
+
+    @property
+    def processors(self) -> int:
+        """Processors that each process computes on: its share of this machine's, at least one."""
+        return max(1, n_processors() // self.workers)
 
 
 def is_loopback(host: str) -> bool:

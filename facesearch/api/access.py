@@ -82,7 +82,9 @@ class Guard:
             _refuse_other_sites(request, context)
             key = local_key(datetime.now(UTC))
         else:
-            key = await run_in_threadpool(_checked_key, context, _key_text(request))
+            text = _key_text(request)
+            known = _checked_at_once(context, text)
+            key = known if known is not None else await run_in_threadpool(_checked_key, context, text)
         request.state.key_id = key.key_id
         for scope in sorted(self.scopes):
             key.require(scope)
@@ -121,9 +123,22 @@ def caller_of(request: Request) -> Caller:
     return found
 
 
+def _checked_at_once(context: ServerContext, text: str) -> ApiKey | None:
+    """Return the key and count the request from what is in memory, as most are; None where that needs the database."""
+    key = context.keys.authenticate_at_once(text)
+    if key is None:
+        return None
+    per_minute = _rate_of(context, key)
+    return key if per_minute is None or context.rates.take_at_once(key.key_id, per_minute) else None
+
+
+def _rate_of(context: ServerContext, key: ApiKey) -> int | None:
+    return key.requests_per_minute or context.settings.requests_per_minute
+
+
 def _checked_key(context: ServerContext, text: str) -> ApiKey:
     key = context.keys.authenticate(text)
-    per_minute = key.requests_per_minute or context.settings.requests_per_minute
+    per_minute = _rate_of(context, key)
     if per_minute is not None:
         context.rates.take(key.key_id, per_minute)
     return key

@@ -1,29 +1,19 @@
-"""Entries of the audit log, written before an answer is sent: an answer that nobody could be held to is not given."""
+"""Entries of the audit log.
+
+Routes append them in the call that decides or changes, on its thread: they are on the disk before an answer is sent, and an answer
+that nobody could be held to is not given.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from fastapi import Request
-from starlette.concurrency import run_in_threadpool
-
 from facesearch.api.access import Caller
-from facesearch.api.context import context_of
 from facesearch.core.audit import AuditEvent
 from facesearch.core.decision import Identification, Verification
 
 MATCH, NO_MATCH, DONE = "match", "no_match", "done"
-
-
-async def audited(request: Request, *events: AuditEvent) -> None:
-    """Write entries; returns when they are on the disk.
-
-    Raises:
-        AuditError: They cannot be written, and the request has no answer.
-    """
-    if events:
-        await run_in_threadpool(context_of(request).audit.append_many, events)
 
 
 def change(

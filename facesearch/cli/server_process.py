@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 APP = "facesearch.api.server:app_from_environment"
 APP_OF_WORKER = "facesearch.api.server:app_of_worker"
 HTTP = "facesearch.api.connections:TimedProtocol"
+LOOP_OF_WORKER = "facesearch.api.fair_accept:new_loop"
 
 NEEDED = ("fastapi", "httptools", "multipart", "prometheus_client", "python_multipart", "uvicorn")
 """Packages of the extra ``server``."""
@@ -116,6 +117,7 @@ def _config(settings: ServerSettings, variables: Mapping[str, str]) -> Config:
         APP if settings.workers == 1 else APP_OF_WORKER,
         factory=True,
         workers=settings.workers,
+        loop="auto" if settings.workers == 1 else LOOP_OF_WORKER,
         http=HTTP,
         ws="none",
         lifespan="on",

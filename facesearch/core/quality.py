@@ -6,7 +6,7 @@ It measures nothing: see ``facesearch.imaging.quality``.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from facesearch.core.errors import InputError
@@ -135,7 +135,7 @@ class Quality:
 
     def figures(self) -> dict[str, float]:
         """Return every figure by name, ``score`` among them, rounded to four digits behind the point."""
-        return {name: round(value, 4) for name, value in {"score": self.score, **asdict(self)}.items()}
+        return {"score": round(self.score, 4), **{one.name: round(getattr(self, one.name), 4) for one in fields(self)}}
 
     def shortfalls(self, gate: QualityGate) -> tuple[Shortfall, ...]:
         """Return what a gate finds wanting, in the order of ``QualityReason``; empty where the face passes."""

@@ -160,18 +160,34 @@ class ApiKeys:
                 revoked and an expired key.
         """
         parsed = parsed_key(text)
-        stored = None if parsed is None else self._known(parsed[0])
+        return self._checked(None if parsed is None else self._known(parsed[0]), parsed)
+
+    def authenticate_at_once(self, text: str) -> ApiKey | None:
+        """Return what ``authenticate`` would, or None where the database must be asked: call that then, on a thread that may wait.
+
+        Raises:
+            UnauthorizedError: As ``authenticate``.
+        """
+        parsed = parsed_key(text)
+        cached = None if parsed is None else self._remembered(parsed[0], self._timer())
+        return None if cached is None else self._checked(cached, parsed)
+
+    def _checked(self, stored: StoredKey | None, parsed: tuple[str, bytes] | None) -> ApiKey:
         is_right = is_secret_of(None if stored is None else stored.digest, b"" if parsed is None else parsed[1])
         if stored is None or not is_right or not stored.key.is_valid(self._clock()):
             raise UnauthorizedError("the API key is not valid: unknown, wrong, expired or revoked")
         return stored.key
 
-    def _known(self, key_id: str) -> StoredKey | None:
-        asked_at = self._timer()
+    def _remembered(self, key_id: str, now: float) -> StoredKey | None:
         with self._lock:
             cached = self._cached.get(key_id)
-        if cached is not None and asked_at - cached[1] < MAX_AGE_S:
-            return cached[0]
+        return cached[0] if cached is not None and now - cached[1] < MAX_AGE_S else None
+
+    def _known(self, key_id: str) -> StoredKey | None:
+        asked_at = self._timer()
+        cached = self._remembered(key_id, asked_at)
+        if cached is not None:
+            return cached
         with self._store.reading() as reader:
             found = reader.api_key(key_id)
         with self._lock:

@@ -23,9 +23,9 @@ from facesearch.service.enroll_decisions import (
     mismatch_threshold,
     same_face_error,
 )
+from facesearch.service.found_face import FoundFace
 from facesearch.service.free_memory import without_frames
 from facesearch.service.gallery import GalleryIndexes
-from facesearch.service.pipeline import FoundFace
 from facesearch.service.who import person_of
 
 __all__ = ["Enroll", "Enrollment", "EnrollmentChecks", "FaceToEnroll", "GroupOutcome"]

@@ -26,7 +26,7 @@ from facesearch.core.identity import Identity, KeptPicture
 from facesearch.core.protocols import GalleryIndex, StoreReader
 from facesearch.core.quality import QualityGate
 from facesearch.service.feedback import objections
-from facesearch.service.pipeline import FoundFace
+from facesearch.service.found_face import FoundFace
 
 SAME_FACE_IOU = 0.5
 """Boxes of one photograph that overlap at least so far are the same face (PASCAL VOC's criterion)."""

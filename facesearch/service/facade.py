@@ -29,12 +29,13 @@ from facesearch.service.facade_records import Records, RecordsFacade
 from facesearch.service.facade_search import SearchFacade
 from facesearch.service.facade_video import VideoFacade, Videos
 from facesearch.service.faces import FaceChoice
+from facesearch.service.found_face import FoundFace, ProbeFace
 from facesearch.service.gallery import GalleryIndexes, IndexStatus
 from facesearch.service.identify import Identify
 from facesearch.service.identify_both import Asked, Searcher, identify_both
 from facesearch.service.identify_many import PhotographAnswer, identify_many, one_by_one
 from facesearch.service.people import People
-from facesearch.service.pipeline import FacePipeline, FoundFace, ImageSource, ProbeFace
+from facesearch.service.pipeline import FacePipeline, ImageSource
 from facesearch.service.search import checked_k
 from facesearch.service.verify import Verify
 from facesearch.service.who import Who, person_of
@@ -176,7 +177,7 @@ class FaceSearchService(EnrollFacade, FacesFacade, SearchFacade, PeopleFacade, R
         """
         saved = self._saved(operating_point)
         pipeline = self._services.pipeline
-        return self._services.verify.pair(pipeline.face(a, face), pipeline.face(b, face), fmr=fmr, saved=saved)
+        return self._services.verify.pair(*pipeline.face_each([(a, face), (b, face)]), fmr=fmr, saved=saved)
 
     def verify_identity(
         self,

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from facesearch.core.face import Box, Detection
 from facesearch.core.quality import Quality
 from facesearch.service.faces import FaceChoice
+from facesearch.service.found_face import ProbeFace
 from facesearch.service.identify import Identify
-from facesearch.service.pipeline import FacePipeline, ImageSource, ProbeFace
+from facesearch.service.pipeline import FacePipeline, ImageSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,15 @@ class FacesFacade:
             SeveralFacesError: There are several and ``face`` is ``"only"``.
         """
         return self._searching()[1].face(photo, face, roi=roi)
+
+    def find_face_each(self, *wanted: tuple[ImageSource, FaceChoice]) -> tuple[ProbeFace, ...]:
+        """Return one face of each photograph, in order, as ``find_face`` would of one; quicker than one after the other.
+
+        Raises:
+            NoFaceError: There is no face in one of them.
+            SeveralFacesError: There are several in one of them and its choice is ``"only"``.
+        """
+        return self._searching()[1].face_each(wanted)
 
     def find_faces(self, photo: ImageSource, *, roi: Box | None = None) -> tuple[ProbeFace, ...]:
         """Return every face of a photograph with its template, by falling detection score; ``identify`` takes them in its place.

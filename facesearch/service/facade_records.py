@@ -16,7 +16,8 @@ from facesearch.core.errors import InputError
 from facesearch.core.records import Feedback, FeedbackKind, SavedPoint
 from facesearch.service.faces import FaceChoice
 from facesearch.service.feedback import FeedbackBook
-from facesearch.service.pipeline import FacePipeline, ImageSource, ProbeFace
+from facesearch.service.found_face import ProbeFace
+from facesearch.service.pipeline import FacePipeline, ImageSource
 from facesearch.service.saved_points import SavedPoints
 from facesearch.service.who import Who
 

@@ -17,7 +17,7 @@ from facesearch.core.identity import EnrolledTemplate
 from facesearch.core.protocols import IdentityStore, StoreReader
 from facesearch.core.records import Feedback, FeedbackKind, NewFeedback
 from facesearch.core.template import Template, compare
-from facesearch.service.pipeline import FoundFace, ProbeFace
+from facesearch.service.found_face import FoundFace, ProbeFace
 from facesearch.service.who import Who, person_of
 
 SAME_FACE_IOU = 0.5

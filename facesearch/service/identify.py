@@ -13,7 +13,7 @@ from facesearch.core.errors import InputError
 from facesearch.core.face import Detection
 from facesearch.core.records import PointKind, SavedPoint
 from facesearch.service.feedback import Objections
-from facesearch.service.pipeline import FoundFace
+from facesearch.service.found_face import FoundFace
 from facesearch.service.search import MAX_K, GallerySearch, SearchResult, checked_k
 
 

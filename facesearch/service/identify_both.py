@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from facesearch.core.decision import Identification
 from facesearch.core.errors import InputError
 from facesearch.core.records import SavedPoint
+from facesearch.service.found_face import ProbeFace
 from facesearch.service.identify import Identify
-from facesearch.service.pipeline import FacePipeline, ProbeFace
+from facesearch.service.pipeline import FacePipeline
 
 N_SEARCHES = 2
 """Searches of a face where somebody was left behind: a stranger has a chance in each of them."""

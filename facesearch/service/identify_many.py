@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from facesearch.core.decision import Identification
 from facesearch.core.errors import FaceSearchError, InputError
+from facesearch.service.found_face import FoundFace
 from facesearch.service.free_memory import without_frames
-from facesearch.service.pipeline import FacePipeline, FoundFace, ImageSource, StreamedFaces
+from facesearch.service.pipeline import FacePipeline, ImageSource, StreamedFaces
 
 GROUP_FACES = 128
 """Faces searched for at once, at least one photograph's: one search of many probes costs less than many searches."""

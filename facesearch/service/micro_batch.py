@@ -1,14 +1,16 @@
 """Faces of concurrent requests in shared runs of the embedder's network.
 
 A run of sixteen crops takes less than sixteen runs of one. Whoever comes while the engine is busy waits for a run's end, a few
-milliseconds, and shares the next one with all who came meanwhile; a caller that is alone never waits. The vectors are those of
-separate runs: a vector depends on its crop alone (see ``Embedder``). It makes no threads: a run is made by one of the callers whose
-crops are in it.
+milliseconds, and shares the next one with all who came meanwhile; so does, for a moment, whoever comes while the faces of others
+are being found: these will be here soon, and it is they who have the processor. A caller that is alone never waits. The vectors
+are those of separate runs: a vector depends on its crop alone (see ``Embedder``). It makes no threads: a run is made by one of the
+callers whose crops are in it.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from facesearch.core.errors import FaceSearchError, ModelError
@@ -19,6 +21,9 @@ from facesearch.core.template import Template
 BATCH_LIMIT = 16
 """Crops after which a run waits for no more: larger ones gain nothing on a processor."""
 
+PATIENCE_S = 0.04
+"""How long a call waits for those on their way, in seconds: as long as some eight small photographs are searched for faces."""
+
 
 class BatchingEmbedder:
     """An embedder whose concurrent callers share runs of another. Thread-safe.
@@ -27,6 +32,7 @@ class BatchingEmbedder:
         embedder: What runs; called by at most ``n_runs`` threads at a time.
         n_runs: Runs at once, at least 1: as many as the engine computes side by side. Who finds one free does not wait.
         batch_limit: Crops of a run, at least 1; a caller with more has a run of its own.
+        n_on_the_way: Says how many callers will be here soon; ``changed`` is to be called when one of them may have come.
         on_batch: Called after every run with its number of crops and of callers; for metrics.
     """
 
@@ -36,11 +42,13 @@ class BatchingEmbedder:
         *,
         n_runs: int = 1,
         batch_limit: int = BATCH_LIMIT,
+        n_on_the_way: Callable[[], int] = lambda: 0,
         on_batch: Callable[[int, int], None] = lambda n_crops, n_callers: None,
     ) -> None:
         self._embedder = embedder
         self._n_runs = n_runs
         self._batch_limit = batch_limit
+        self._n_on_the_way = n_on_the_way
         self._on_batch = on_batch
         self._changed = threading.Condition()
         self._waiting: list[_Call] = []
@@ -73,14 +81,28 @@ class BatchingEmbedder:
         call = _Call(tuple(crops))
         with self._changed:
             self._waiting.append(call)
-            while not call.is_done and (self._n_running >= self._n_runs or call not in self._waiting):
-                self._changed.wait()
+            while not call.is_done and (call not in self._waiting or not self._may_run(call)):
+                self._changed.wait(None if call not in self._waiting else PATIENCE_S)
             if not call.is_done:
                 self._n_running += 1
                 taken = self._taken(call)
         if not call.is_done:
             self._run(taken)
         return call.result()
+
+    def changed(self) -> None:
+        """Have those that wait look whether they still need to."""
+        with self._changed:
+            if self._waiting:
+                self._changed.notify_all()
+
+    def _may_run(self, call: _Call) -> bool:
+        """Whether a run with a waiting call may begin: the engine is free, and nobody worth waiting for is on the way."""
+        if self._n_running >= self._n_runs:
+            return False
+        if time.monotonic() - call.came_at >= PATIENCE_S or not self._n_on_the_way():
+            return True
+        return sum(len(one.crops) for one in self._waiting) >= self._batch_limit
 
     def _taken(self, first: _Call) -> list[_Call]:
         """Take a run's calls from those that wait: one's own, then the longest waiting that fit."""
@@ -124,10 +146,11 @@ class BatchingEmbedder:
 class _Call:
     """The crops of one caller and what became of them."""
 
-    __slots__ = ("crops", "error", "is_done", "templates")
+    __slots__ = ("came_at", "crops", "error", "is_done", "templates")
 
     def __init__(self, crops: tuple[FaceCrop, ...]) -> None:
         self.crops = crops
+        self.came_at = time.monotonic()
         self.templates: tuple[Template, ...] = ()
         # Stands until the run ends well: its thread may die of something that is no error of the house.
         self.error: FaceSearchError | None = ModelError("the run of the network that these faces were in did not end")

@@ -10,16 +10,17 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from facesearch.core.errors import FaceSearchError, InputError, LowQualityFaceError
 from facesearch.core.face import Alignment, Box, Detection, FaceCrop
 from facesearch.core.identity import Keep, KeptPicture
-from facesearch.core.image import Image, ImageOrigin
+from facesearch.core.image import Image
 from facesearch.core.protocols import Aligner, Detector, Embedder
 from facesearch.core.quality import Quality
 from facesearch.core.template import Template
 from facesearch.service.faces import FaceChoice, checked_face_choice, choose_face, require_faces
+from facesearch.service.found_face import FaceRecord, ProbeFace
 from facesearch.service.free_memory import without_frames
 from facesearch.service.rounds import in_rounds
 
@@ -46,68 +47,6 @@ ImageSource = Any
 
 QualityMeter = Callable[[FaceCrop, Alignment], Quality]
 """Says how usable an aligned face is."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ProbeFace:
-    """One face of a photograph with its template.
-
-    Attributes:
-        image: The photograph.
-        detection: The face.
-        template: Its template.
-        quality: How usable the face is; None where the pipeline has no meter.
-    """
-
-    image: Image
-    detection: Detection
-    template: Template
-    quality: Quality | None = None
-
-    def record(self) -> FaceRecord:
-        """Return the face without the photograph's pixels."""
-        return FaceRecord(self.image.origin, self.detection, self.template, self.quality)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FaceRecord:
-    """One face of a photograph with its template, after the photograph is gone.
-
-    Attributes:
-        image: What is known of the photograph.
-        detection: The face.
-        template: Its template.
-        quality: How usable the face is; None where the pipeline has no meter.
-    """
-
-    image: ImageOrigin
-    detection: Detection
-    template: Template
-    quality: Quality | None = None
-
-
-class FoundFace(Protocol):
-    """What enrolment and decisions ask of a face: ``ProbeFace`` or ``FaceRecord``."""
-
-    @property
-    def image(self) -> Image | ImageOrigin:
-        """The photograph, or what is known of it."""
-        ...
-
-    @property
-    def detection(self) -> Detection:
-        """The face."""
-        ...
-
-    @property
-    def template(self) -> Template:
-        """Its template."""
-        ...
-
-    @property
-    def quality(self) -> Quality | None:
-        """How usable the face is, where it was measured."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +137,10 @@ class FacePipeline:
         """
         crops = self._align(image, detections, self._embedder.alignment)
         templates = self._embedder.embed(crops)
-        return tuple(
-            ProbeFace(image, crop.detection, template, self._quality(crop)) for crop, template in zip(crops, templates, strict=True)
-        )
+        return tuple(self._made(image, crop, template) for crop, template in zip(crops, templates, strict=True))
+
+    def _made(self, image: Image, crop: FaceCrop, template: Template) -> ProbeFace:
+        return ProbeFace(image, crop.detection, template, self._quality(crop))
 
     def qualities(self, image: Image, detections: Sequence[Detection]) -> tuple[Quality | None, ...]:
         """Return how usable each face is, in order, without embedding it; None where it cannot be aligned."""
@@ -228,6 +168,27 @@ class FacePipeline:
         image, detections = self.detect(source, roi=roi)
         chosen = choose_face(image, detections, choice, min_face_px=self._min_face_px)
         return self.embed(image, (chosen,))[0]
+
+    def face_each(self, wanted: Sequence[tuple[ImageSource | ProbeFace, FaceChoice]]) -> tuple[ProbeFace, ...]:
+        """Return the one face that is meant of each photograph, in order, as ``face`` would; the networks run once for all of them.
+
+        Raises:
+            NoFaceError: There is none in one of them.
+            SeveralFacesError: There are several in one of them and its choice is ``"only"``.
+        """
+        choices = [checked_face_choice(choice) for _, choice in wanted]
+        images = [None if isinstance(source, ProbeFace) else self._decode(source) for source, _ in wanted]
+        found = iter(self._detector.detect_batch([image for image in images if image is not None]))
+        crops: list[FaceCrop] = []
+        for image, choice in zip(images, choices, strict=True):
+            if image is not None:
+                chosen = choose_face(image, next(found), choice, min_face_px=self._min_face_px)
+                crops += self._align(image, (chosen,), self._embedder.alignment)
+        made = zip(crops, self._embedder.embed(crops), strict=True)
+        return tuple(
+            self.own((source,))[0] if image is None else self._made(image, *next(made))
+            for (source, _), image in zip(wanted, images, strict=True)
+        )
 
     def own(self, faces: Sequence[ProbeFace]) -> tuple[ProbeFace, ...]:
         """Return faces with templates of this pipeline's embedder, in order; those of another are embedded again."""

@@ -104,6 +104,24 @@ class RateLimits:
         with self._lock:
             self._held[key_id].tokens += granted - cost
 
+    def take_at_once(self, key_id: str, per_minute: int) -> bool:
+        """Count a request where tokens taken before are enough; False where ``take`` must ask the database.
+
+        Raises:
+            RateLimitedError: The key has none left, as the database said of late.
+        """
+        now = self._clock()
+        with self._lock:
+            held = self._held.get(key_id)
+            if held is None or held.per_minute != per_minute:
+                return False
+            if now < held.refused_until and held.refused_cost <= 1 > held.tokens:
+                raise _refusal(per_minute, held.refused_until - now)
+            if held.tokens < 1 or not 0 <= now - held.taken_at < KEEP_LEASE_S:
+                return False
+            held.tokens -= 1
+            return True
+
     def _wish(self, key_id: str, per_minute: int, cost: int) -> _Wish | None:
         """Return what must be asked of the database, or None where tokens taken before are enough."""
         now = self._clock()

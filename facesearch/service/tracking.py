@@ -20,7 +20,7 @@ from facesearch.core.fusion import MIN_WEIGHT, fused_vector, quality_weight
 from facesearch.core.identity import KeptPicture
 from facesearch.core.template import Template, require_same_embedder
 from facesearch.core.video import Interval
-from facesearch.service.pipeline import FaceRecord
+from facesearch.service.found_face import FaceRecord
 
 OVERLAP_IOU = 0.3
 """Overlap from which a box may be the next step of one seen before: a face that moved by half its width has 0.33."""

@@ -16,7 +16,7 @@ from facesearch.core.protocols import IdentityStore
 from facesearch.core.records import PointKind, SavedPoint
 from facesearch.core.template import compare
 from facesearch.service.feedback import objections
-from facesearch.service.pipeline import ProbeFace
+from facesearch.service.found_face import ProbeFace
 from facesearch.service.who import Who, person_of
 
 

@@ -16,7 +16,8 @@ from facesearch.core.image import Image
 from facesearch.core.protocols import Aligner, Detector, Embedder
 from facesearch.core.quality import Quality
 from facesearch.core.video import VideoFrame
-from facesearch.service.pipeline import FaceRecord, QualityMeter
+from facesearch.service.found_face import FaceRecord
+from facesearch.service.pipeline import QualityMeter
 from facesearch.service.rounds import in_rounds
 from facesearch.service.tracking import SeenFace
 

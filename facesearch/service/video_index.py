@@ -29,9 +29,10 @@ from facesearch.core.video import (
     VideoTrack,
     checked_sample_rate,
 )
+from facesearch.service.found_face import FaceRecord
 from facesearch.service.gallery import collection_or_none
 from facesearch.service.identify import Identify
-from facesearch.service.pipeline import FaceRecord, PictureMaker
+from facesearch.service.pipeline import PictureMaker
 from facesearch.service.tracking import APART_FMR, GAP_S, FaceTrack, Tracker, TrackingRules, same_people
 from facesearch.service.video_frames import FaceFinder, PictureOf
 

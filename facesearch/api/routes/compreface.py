@@ -11,7 +11,7 @@ from typing import Annotated
 from fastapi import Depends, Query, Request, status
 
 from facesearch.api.access import Caller, require
-from facesearch.api.audit_hook import audited, change, identification
+from facesearch.api.audit_hook import change, identification
 from facesearch.api.calls import in_pool
 from facesearch.api.context import ServerContext, context_of
 from facesearch.api.parameters import new_collection
@@ -30,7 +30,7 @@ from facesearch.core.access import Scope
 from facesearch.core.decision import Identification
 from facesearch.core.errors import NoFaceError
 from facesearch.service.enroll import Enrollment
-from facesearch.service.pipeline import ProbeFace
+from facesearch.service.found_face import ProbeFace
 
 router = guarded_router("/api/v1/recognition", tag="compatibility")
 
@@ -71,7 +71,7 @@ async def recognize(
         caller.key.require(Scope.TEMPLATES)
     name, began = collection_of(request, caller, collection), time.perf_counter()
 
-    def decide(context: ServerContext) -> tuple[tuple[ProbeFace, ...], tuple[Identification, ...], int | None]:
+    def decide(context: ServerContext) -> tuple[tuple[ProbeFace, ...], tuple[Identification, ...]]:
         found = [one for one in context.faces.find_faces(sent.one("file")) if one.detection.score >= det_prob_threshold]
         if not found:
             raise NoFaceError(
@@ -80,10 +80,11 @@ async def recognize(
         found.sort(key=lambda one: -one.detection.width * one.detection.height)
         chosen = tuple(found[:limit] if limit else found)
         decided = context.faces.identify(chosen, prediction_count, collection=name)
-        return chosen, decided, context.faces.collection_id(name)
+        collection_id = context.faces.collection_id(name)
+        context.audit.append_many([identification(caller, one, collection_id=collection_id) for one in decided])
+        return chosen, decided
 
-    found, decided, collection_id = await in_pool(request, decide, context_of(request))
-    await audited(request, *(identification(caller, one, collection_id=collection_id) for one in decided))
+    found, decided = await in_pool(request, decide, context_of(request))
     for one in decided:
         context_of(request).metrics.decision("identify", is_match=one.is_match)
     took_ms = round(1000 * (time.perf_counter() - began), 1)

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from facesearch.api.access import Caller, require
-from facesearch.api.audit_hook import audited, identification, verification
+from facesearch.api.audit_hook import identification, verification
 from facesearch.api.calls import in_pool
 from facesearch.api.context import ServerContext, context_of
 from facesearch.api.deepface_requests import METRICS, DeepfaceRequest, deepface_request, described, distance_of
@@ -34,7 +34,7 @@ from facesearch.core.decision import Verification as Decision
 from facesearch.core.errors import UnknownIdentityError
 from facesearch.core.face import Detection
 from facesearch.core.template import compare
-from facesearch.service.pipeline import ProbeFace
+from facesearch.service.found_face import ProbeFace
 
 router = guarded_router("/deepface", tag="compatibility")
 
@@ -89,10 +89,11 @@ async def verify(request: Request, caller: Annotated[Caller, Depends(require(Sco
     def decide(context: ServerContext) -> tuple[Decision, ProbeFace, ProbeFace]:
         faces_a, faces_b = context.faces.find_faces(first), context.faces.find_faces(second)
         a, b = max(product(faces_a, faces_b), key=lambda pair: compare(pair[0].template, pair[1].template))
-        return context.faces.verify(a, b), a, b
+        decision = context.faces.verify(a, b)
+        context.audit.append(verification(caller, decision))
+        return decision, a, b
 
     decision, a, b = await in_pool(request, decide, context_of(request))
-    await audited(request, verification(caller, decision))
     context_of(request).metrics.decision("verify", is_match=decision.is_match)
     return DeepfaceVerification(
         verified=decision.is_match,
@@ -124,7 +125,7 @@ async def _found(request: Request, caller: Caller, asked: DeepfaceRequest) -> De
     k = asked.count("k", most=MAX_K) or DEFAULT_K
     collection = collection_of(request, caller, asked.text("collection"))
 
-    def decide(context: ServerContext) -> tuple[tuple[Identification, ...], list[list[DeepfaceMatch]], int | None]:
+    def decide(context: ServerContext) -> tuple[tuple[Identification, ...], list[list[DeepfaceMatch]]]:
         collection_id = context.faces.collection_id(collection)
         decided = context.faces.identify(photo, k, collection=collection)
         shown = [[each for each in one.candidates if is_all or each.score >= one.threshold_of(each)] for one in decided]
@@ -133,10 +134,10 @@ async def _found(request: Request, caller: Caller, asked: DeepfaceRequest) -> De
             [_match(one, each, places[each.template_id], metric) for each in some if each.template_id in places]
             for one, some in zip(decided, shown, strict=True)
         ]
-        return decided, matches, collection_id
+        context.audit.append_many([identification(caller, one, collection_id=collection_id) for one in decided])
+        return decided, matches
 
-    decided, matches, collection_id = await in_pool(request, decide, context_of(request))
-    await audited(request, *(identification(caller, one, collection_id=collection_id) for one in decided))
+    decided, matches = await in_pool(request, decide, context_of(request))
     for one in decided:
         context_of(request).metrics.decision("identify", is_match=one.is_match)
     return DeepfaceMatches(results=matches)

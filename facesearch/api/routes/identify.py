@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 from pydantic import Field
 
 from facesearch.api.access import Caller, require
-from facesearch.api.audit_hook import audited, identification
+from facesearch.api.audit_hook import identification
 from facesearch.api.calls import in_pool
 from facesearch.api.context import ServerContext, context_of
 from facesearch.api.parameters import CollectionPath
@@ -19,7 +19,7 @@ from facesearch.api.schemas.faces import Identification, Identifications
 from facesearch.core.access import Scope
 from facesearch.core.decision import Identification as Decision
 from facesearch.service.facade import DEFAULT_K
-from facesearch.service.pipeline import ProbeFace
+from facesearch.service.found_face import ProbeFace
 from facesearch.service.shapes import identification_shape, quality_shape
 
 router = guarded_router(tag="decisions")
@@ -49,7 +49,7 @@ async def identify_faces(
     """Say who the faces of a photograph are, by falling detection score; unknown is an answer."""
     fields = sent.fields
 
-    def decide(context: ServerContext) -> tuple[tuple[ProbeFace, ...], tuple[Decision, ...], int | None]:
+    def decide(context: ServerContext) -> tuple[tuple[ProbeFace, ...], tuple[Decision, ...]]:
         collection_id = context.faces.collection_id(collection)
         found = context.faces.find_faces(sent.one(), roi=fields.roi)
         decisions = context.faces.identify(
@@ -61,10 +61,10 @@ async def identify_faces(
             fmr=fields.fmr,
             operating_point=fields.operating_point,
         )
-        return found, decisions, collection_id
+        context.audit.append_many([identification(caller, one, collection_id=collection_id) for one in decisions])
+        return found, decisions
 
-    found, decisions, collection_id = await in_pool(request, decide, context_of(request))
-    await audited(request, *(identification(caller, one, collection_id=collection_id) for one in decisions))
+    found, decisions = await in_pool(request, decide, context_of(request))
     metrics = context_of(request).metrics
     answers = []
     for face, one in zip(found, decisions, strict=True):

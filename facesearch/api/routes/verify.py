@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from facesearch.api.access import Caller, require
-from facesearch.api.audit_hook import audited, verification
+from facesearch.api.audit_hook import verification
 from facesearch.api.calls import in_pool
 from facesearch.api.context import ServerContext, context_of
 from facesearch.api.parameters import CollectionPath, IdentityPath
@@ -17,7 +18,7 @@ from facesearch.api.schemas.base import FaceChoiceValue, Rate
 from facesearch.api.schemas.faces import Verification
 from facesearch.core.access import Scope
 from facesearch.core.decision import Verification as Decision
-from facesearch.service.pipeline import ProbeFace
+from facesearch.service.found_face import ProbeFace
 from facesearch.service.shapes import quality_shape, verification_shape
 
 router = guarded_router(tag="decisions")
@@ -53,16 +54,13 @@ async def verify_photos(
     """Say whether two photographs show the same person."""
     fields = sent.fields
 
-    def decide(context: ServerContext) -> tuple[Decision, list[ProbeFace]]:
-        found = [
-            context.faces.find_face(sent.one("photo_a"), face=fields.face_a),
-            context.faces.find_face(sent.one("photo_b"), face=fields.face_b),
-        ]
-        return context.faces.verify(*found, fmr=fields.fmr, operating_point=fields.operating_point), found
+    def decide(context: ServerContext) -> Verification:
+        found = context.faces.find_face_each((sent.one("photo_a"), fields.face_a), (sent.one("photo_b"), fields.face_b))
+        decision = context.faces.verify(found[0], found[1], fmr=fields.fmr, operating_point=fields.operating_point)
+        context.audit.append(verification(caller, decision))
+        return _answer(context, decision, found)
 
-    decision, found = await in_pool(request, decide, context_of(request))
-    await audited(request, verification(caller, decision))
-    return _answer(request, decision, found)
+    return await in_pool(request, decide, context_of(request))
 
 
 @router.post(
@@ -78,21 +76,20 @@ async def verify_identity(
     """Say whether a photograph shows an enrolled person."""
     fields = sent.fields
 
-    def decide(context: ServerContext) -> tuple[Decision, ProbeFace, int | None]:
+    def decide(context: ServerContext) -> Verification:
         collection_id = context.faces.collection_id(collection)
         found = context.faces.find_face(sent.one(), face=fields.face)
         decision = context.faces.verify_identity(
             found, identity_id, collection=collection, fmr=fields.fmr, operating_point=fields.operating_point
         )
-        return decision, found, collection_id
+        context.audit.append(verification(caller, decision, collection_id=collection_id, identity_id=identity_id))
+        return _answer(context, decision, [found])
 
-    decision, found, collection_id = await in_pool(request, decide, context_of(request))
-    await audited(request, verification(caller, decision, collection_id=collection_id, identity_id=identity_id))
-    return _answer(request, decision, [found])
+    return await in_pool(request, decide, context_of(request))
 
 
-def _answer(request: Request, decision: Decision, found: list[ProbeFace]) -> Verification:
-    context_of(request).metrics.decision("verify", is_match=decision.is_match)
+def _answer(context: ServerContext, decision: Decision, found: Sequence[ProbeFace]) -> Verification:
+    context.metrics.decision("verify", is_match=decision.is_match)
     shape = verification_shape(decision)
     for face, one in zip(shape["faces"], found, strict=True):
         face.update(quality=quality_shape(one.quality), width=one.image.width, height=one.image.height)

@@ -107,6 +107,34 @@ def test_a_key_revoked_by_another_process_is_dead_within_a_second(keys, store, t
         keys.authenticate(made.text)
 
 
+def test_at_once_a_key_is_known_for_as_long_as_it_is_remembered(keys, time):
+    made = keys.create("a", ["read"], expires_at=NOW + timedelta(seconds=5))
+    assert keys.authenticate_at_once(made.text) is None
+    assert keys.authenticate_at_once("no key") is None
+    keys.authenticate(made.text)
+    assert keys.authenticate_at_once(made.text) == made.key
+    with pytest.raises(UnauthorizedError):
+        keys.authenticate_at_once(keys.create("b", ["read"]).text.replace(*_ids(keys)[::-1]))
+    time.passed_s = 1.0
+    assert keys.authenticate_at_once(made.text) is None
+    keys.authenticate(made.text)
+    keys.revoke(made.key.key_id)
+    assert keys.authenticate_at_once(made.text) is None
+
+
+def _ids(keys):
+    first, second = (one.key_id for one in keys.list())
+    return first, second
+
+
+def test_at_once_a_key_that_expires_is_refused(keys, time):
+    made = keys.create("a", ["read"], expires_at=NOW + timedelta(seconds=0.5))
+    keys.authenticate(made.text)
+    time.passed_s = 0.5
+    with pytest.raises(UnauthorizedError):
+        keys.authenticate_at_once(made.text)
+
+
 def test_a_key_revoked_here_is_dead_at_once(keys):
     made = keys.create("a", ["read"])
     assert keys.authenticate(made.text)

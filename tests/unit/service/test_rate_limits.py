@@ -65,11 +65,12 @@ def clock():
     return Clock()
 
 
-def n_passed(rates, n, per_minute, key="k", **options):
+def n_passed(rates, n, per_minute, key="k", at_once=False, **options):
     passed = 0
     for _ in range(n):
         try:
-            rates.take(key, per_minute, **options)
+            if not (at_once and rates.take_at_once(key, per_minute)):
+                rates.take(key, per_minute, **options)
         except RateLimitedError:
             continue
         passed += 1
@@ -160,6 +161,33 @@ def test_asking_on_in_vain_costs_no_write(store, clock):
     assert n_passed(rates, 1, 60) == 1  # the limit was raised: what was remembered does not hold
 
 
+def test_at_once_passes_what_was_taken_ahead_and_asks_no_database(store, clock):
+    rates = RateLimits(store, clock=clock)
+    assert not rates.take_at_once("k", 6_000)
+    for _ in range(20):
+        rates.take("k", 6_000)
+        clock.now += 0.005
+    before = store.n_writes
+    n_at_once = 0
+    while rates.take_at_once("k", 6_000):
+        n_at_once += 1
+    assert 0 < n_at_once <= 25
+    assert not rates.take_at_once("k", 60)  # the limit is another now: the database says what is left
+    assert store.n_writes == before
+    clock.now += 10
+    assert not rates.take_at_once("k", 6_000)  # too old: they belong to everybody again
+
+
+def test_at_once_refuses_whom_the_database_refused(store, clock):
+    rates = RateLimits(store, clock=clock)
+    assert n_passed(rates, 5, 2, at_once=True) == 2
+    before = store.n_writes
+    with pytest.raises(RateLimitedError) as refused:
+        rates.take_at_once("k", 2)
+    assert refused.value.context["retry_after_s"] > 0
+    assert store.n_writes == before
+
+
 def test_a_clock_that_is_set_back_gives_nothing_and_takes_nothing(store, clock):
     rates = RateLimits(store, clock=clock)
     assert n_passed(rates, 5, 10) == 5
@@ -188,13 +216,14 @@ def test_threads_together_get_no_more_than_one(store, clock):
 @given(
     per_minute=st.integers(1, 300),
     steps=st.lists(st.tuples(st.floats(0, 20), st.integers(1, 30), st.integers(0, 1)), min_size=1, max_size=12),
+    at_once=st.booleans(),
 )
-def test_no_more_than_a_slow_bucket_ever_pass(per_minute, steps):
+def test_no_more_than_a_slow_bucket_ever_pass(per_minute, steps, at_once):
     """Two processes never let more pass than one bucket that is computed plainly."""
     opened, clock = BucketsInMemory(), Clock()
     processes = [RateLimits(opened, clock=clock) for _ in range(2)]
     start, passed = clock.now, 0
     for pause, n, which in steps:
         clock.now += pause
-        passed += n_passed(processes[which], n, per_minute)
+        passed += n_passed(processes[which], n, per_minute, at_once=at_once)
         assert passed <= per_minute + (clock.now - start) * per_minute / 60 + 1e-6

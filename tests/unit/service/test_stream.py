@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from facesearch.core.arrays import array_digest
-from facesearch.core.errors import EngineError, FaceSearchError
+from facesearch.core.errors import EngineError, FaceSearchError, InputError, NoFaceError, SeveralFacesError
 from facesearch.core.face import Detection
 from facesearch.core.image import Image, ImageOrigin
 from facesearch.service.pipeline import NO_WORK, STREAM_PX, FacePipeline
@@ -170,3 +170,29 @@ def test_a_reader_that_goes_away_leaves_no_thread():
     assert next(stream).key == names[0]
     stream.close()
     assert not [one for one in threading.enumerate() if one.name.startswith("facesearch-stream")]
+
+
+def test_one_face_of_each_photograph_is_what_each_alone_gives():
+    networks = FakeNetworks()
+    pipeline = pipeline_of(networks)
+    photographs = [networks.portrait(f"each {number}", number) for number in range(3)]
+    one_by_one = [pipeline.face(one) for one in photographs]
+    before = networks.n_embedded
+    together = pipeline.face_each([(photographs[0], "only"), (one_by_one[1], "only"), (photographs[2], "largest")])
+    assert networks.n_embedded == before + 2  # a face that was found already is not embedded again
+    assert len(together) == 3
+    for found, wanted in zip(together, one_by_one, strict=True):
+        assert found.image.digest == wanted.image.digest
+        assert np.array_equal(found.template.vector, wanted.template.vector)
+
+
+def test_of_several_photographs_each_must_have_the_face_that_is_meant():
+    networks, names = made(7)
+    pipeline = pipeline_of(networks)
+    with pytest.raises(SeveralFacesError):
+        pipeline.face_each([(names[0], "only"), (names[6], "only")])
+    with pytest.raises(NoFaceError):
+        pipeline.face_each([(names[3], "only"), (names[0], "only")])
+    with pytest.raises(InputError, match="face must be"):
+        pipeline.face_each([(names[0], "only"), (names[1], "nearest")])
+    assert pipeline.face_each([]) == ()

@@ -15,7 +15,7 @@ from facesearch.core.face import box_iou
 from facesearch.core.fusion import fused_vector
 from facesearch.core.image import ImageOrigin
 from facesearch.core.template import Template
-from facesearch.service.pipeline import FaceRecord
+from facesearch.service.found_face import FaceRecord
 from facesearch.service.tracking import BEST_FACES, SeenFace, Tracker, TrackingRules, same_people
 from tests.world import EMBEDDER, POINTS, face_at, person_vector
 
