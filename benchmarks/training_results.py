@@ -5,8 +5,8 @@
 
 A RUN is a folder of ``train run``; its best network is measured. ``--against`` an embedder gives the difference with its 95 %
 interval, the same people being drawn for both (paired identity bootstrap). ``--pixels`` measures raw pixels (grey, 28×28) behind
-principal components learnt of another store's crops, ``--untrained`` each run's network before training. Every person weighs the
-same; float32 throughout; each network at its own threshold.
+principal components learnt of another store's crops, as they are and whitened; ``--untrained`` each run's network before training.
+Every person weighs the same; float32 throughout; each network at its own threshold.
 """
 
 from __future__ import annotations
@@ -46,13 +46,18 @@ def grey(store: CropStore) -> np.ndarray:
     return values / np.linalg.norm(values, axis=1, keepdims=True)
 
 
-def pixels_and_components(store: CropStore, learn: CropStore) -> np.ndarray:
-    """Return unit vectors of raw pixels projected on whitened principal components of other crops."""
+def pixels_and_components(store: CropStore, learn: CropStore) -> tuple[np.ndarray, np.ndarray]:
+    """Return unit vectors of raw pixels projected on principal components of other crops: as they are, and whitened."""
     known = grey(learn)
     mean = known.mean(axis=0)
     _, singular, directions = np.linalg.svd(known - mean, full_matrices=False)
-    scale = singular[:N_COMPONENTS] / np.sqrt(len(known))
-    vectors = (grey(store) - mean) @ directions[:N_COMPONENTS].T / scale
+    plain = (grey(store) - mean) @ directions[:N_COMPONENTS].T
+    whitened = plain / (singular[:N_COMPONENTS] / np.sqrt(len(known)))
+    return unit(plain), unit(whitened)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors of norm 1."""
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
@@ -85,7 +90,9 @@ def main() -> None:
         return embedded(network.eval(), store, device="cpu", bf16=False)
 
     if arguments.pixels is not None:
-        measured("pixels + PCA", pixels_and_components(store, CropStore.open(arguments.pixels)), store, arguments.fmr)
+        plain, whitened = pixels_and_components(store, CropStore.open(arguments.pixels))
+        measured("pixels + PCA", plain, store, arguments.fmr)
+        measured("pixels + whitened PCA", whitened, store, arguments.fmr)
     before = None
     if arguments.against is not None:
         before = measured(arguments.against, of(module_of(card(arguments.against))), store, arguments.fmr)
