@@ -87,7 +87,7 @@ class Settings(FileSettings):
     collection: str = Field(DEFAULT_COLLECTION, min_length=1, description="Collection used where none is named.")
 
     engine: Literal["openvino", "torch"] = Field("openvino", description="What runs the networks.")
-    device: str = Field("cpu", description="cpu; with the torch engine also cuda or mps.")
+    device: str = Field("cpu", description="cpu; with the torch engine also cuda, cuda:1 for the second one, or mps.")
     precision: Literal["auto", "f32", "bf16", "int8"] = Field(
         "auto",
         description="Arithmetic of the networks; auto means the fastest that the processor has and a network's figures bear.",
