@@ -20,10 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from facesearch.api.metrics import MULTIPROCESS_VARIABLE, is_alive
 from facesearch.core.errors import ServiceError
-
-SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""Variable of the environment that names the folder; the counts for Prometheus are there too."""
 
 BACKOFF_S = 0.005
 """How long a process with more connections than another leaves one to it."""
@@ -81,7 +79,7 @@ class OpenCounts:
         self._looked_at = self._clock()
         found: dict[str, mmap.mmap] = {}
         for path in self._folder.glob(f"{_PREFIX}*"):
-            if path.name != self._name and _is_alive(int(path.name.removeprefix(_PREFIX))):
+            if path.name != self._name and is_alive(int(path.name.removeprefix(_PREFIX))):
                 try:
                     found[path.name] = self._others.get(path.name) or _mapped(path)
                 except (OSError, ValueError):  # ended meanwhile, or is about to write its file
@@ -192,9 +190,9 @@ def new_loop() -> asyncio.AbstractEventLoop:
     Raises:
         ServiceError: The processes share no folder.
     """
-    folder = os.environ.get(SHARED_FOLDER)
+    folder = os.environ.get(MULTIPROCESS_VARIABLE)
     if not folder:
-        raise ServiceError(f"{SHARED_FOLDER} does not say where the processes of the service share their counts")
+        raise ServiceError(f"{MULTIPROCESS_VARIABLE} does not say where the processes of the service share their counts")
     loop = _new_plain_loop()
     loop.create_server = _server_maker(loop, Path(folder))  # type: ignore[method-assign]
     return loop
@@ -222,13 +220,3 @@ def _mapped(path: Path) -> mmap.mmap:
 
 def _read(counted: mmap.mmap) -> int:
     return int(_COUNT.unpack_from(counted, 0)[0])
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

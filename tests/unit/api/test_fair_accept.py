@@ -13,6 +13,7 @@ import pytest
 
 from facesearch.api import fair_accept
 from facesearch.api.fair_accept import FairServer, OpenCounts, new_loop
+from facesearch.api.metrics import MULTIPROCESS_VARIABLE
 from facesearch.core.errors import ServiceError
 
 GONE = 2**22 + 1
@@ -146,7 +147,7 @@ def test_a_server_that_is_closed_while_it_waits_takes_nobody(tmp_path: Path) -> 
 
 
 def _greet(listening: socket.socket, folder: str, name: bytes) -> None:
-    os.environ[fair_accept.SHARED_FOLDER] = folder
+    os.environ[MULTIPROCESS_VARIABLE] = folder
     loop = new_loop()
     asyncio.set_event_loop(loop)
     loop.run_until_complete(loop.create_server(lambda: Greeting(name), sock=listening, backlog=16))
@@ -185,6 +186,6 @@ def test_two_processes_share_a_socket(tmp_path: Path) -> None:
 
 
 def test_without_a_shared_folder_there_is_no_such_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(fair_accept.SHARED_FOLDER, raising=False)
-    with pytest.raises(ServiceError, match=fair_accept.SHARED_FOLDER):
+    monkeypatch.delenv(MULTIPROCESS_VARIABLE, raising=False)
+    with pytest.raises(ServiceError, match=MULTIPROCESS_VARIABLE):
         new_loop()
