@@ -112,8 +112,8 @@ def test_a_key_is_not_asked_for_twice_where_the_first_request_may_have_arrived()
 
 
 def test_a_key_is_asked_for_again_only_where_the_service_did_not_begin():
-    late = Service(problem(503, "request_timeout", **{"Retry-After": "0"}), httpx.Response(201, json={}))
-    with pytest.raises(client_errors.RequestTimeoutError):
+    late = Service(problem(503, "store_error", **{"Retry-After": "0"}), httpx.Response(201, json={}))
+    with pytest.raises(client_errors.StoreError):
         client_of(late).create_key("door", ["identify"])
     assert len(late.asked) == 1
     busy = Service(problem(503, "overloaded", **{"Retry-After": "0"}), problem(403, "forbidden"))
@@ -205,11 +205,11 @@ def test_forms_hold_photographs_boxes_and_lists():
 
 
 def test_waits_grow_and_never_pass_the_limit():
-    retries = Retries(max_retries=5, max_wait_s=10.0, first_wait_s=1.0)
+    retries = Retries(max_retries=5, max_wait_s=7.9, first_wait_s=1.0)
     waits = [retries.wait_s(n_before, None) for n_before in range(6)]
     assert waits[5] is None
-    assert waits[4] is None  # 16 s, halved at most, may not be waited: 8 to 16
-    assert all(0.5 * 2**place <= wait <= 2**place for place, wait in enumerate(waits[:4]) if wait is not None)
+    assert waits[4] is None  # 8 to 16 s, by chance, all of them more than may be waited
+    assert all(wait is not None and 0.5 * 2**place <= wait <= 2**place for place, wait in enumerate(waits[:3]))
     assert retries.wait_s(0, "7") == pytest.approx(7.0)
     assert retries.wait_s(0, "11") is None
     assert retries.wait_s(0, "Wed, 21 Oct 2026 07:28:00 GMT") is None
