@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from zlib import crc32
@@ -15,6 +18,7 @@ from facesearch.training.crop_writer import CropWriter
 from facesearch.training.plan import TrainingPlan
 from tests.world import face_at
 
+ROOT = Path(__file__).resolve().parents[1]
 ARCFACE = Alignment("arcface-112", 112, np.array(ARCFACE_112, dtype=np.float32))
 
 
@@ -58,3 +62,24 @@ def small_plan(crops: Path, **changes: object) -> TrainingPlan:
         "checkpoint_minutes": 0.0,
     }
     return TrainingPlan(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def run_twice(program: Path, *arguments: str) -> str:
+    """Run a program in two processes of one group, as torchrun starts them; return what both said.
+
+    Raises:
+        AssertionError: One of them failed; holds what they said.
+    """
+    run = subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1", "--master-port=0",
+            "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", str(program), *arguments,
+        ],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout

@@ -6,12 +6,14 @@ It trains nothing. Processes meet through gloo on processors and nccl on GPUs.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from facesearch.core.errors import EngineError
 
@@ -21,7 +23,7 @@ class Group:
     """This process among those of the run.
 
     Attributes:
-        rank: Its number, from 0; the first writes files and validates.
+        rank: Its number, from 0; the first writes files.
         world: How many there are.
         local_rank: Its number on this machine: which GPU is its own.
     """
@@ -42,6 +44,38 @@ class Group:
         box = [value if self.is_first else None]
         torch.distributed.broadcast_object_list(box, src=0)
         return box[0]
+
+    def share(self, n: int) -> range:
+        """Return which of ``n`` things in a row are this process': parts of one length but for one, in the order of processes."""
+        return range(n * self.rank // self.world, n * (self.rank + 1) // self.world)
+
+    def gathered(self, part: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """Return the rows of all processes, one process' behind another's, in each of them.
+
+        Args:
+            part: This process' rows; None where it has none.
+
+        Raises:
+            ValueError: No process has any.
+        """
+        parts: list[NDArray[np.float32] | None] = [part] * self.world
+        if self.world > 1:
+            torch.distributed.all_gather_object(parts, part)
+        return np.concatenate([one for one in parts if one is not None])
+
+    def average(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Give tensors, of one form in all processes, their mean over the processes, in place."""
+        if self.world == 1 or not tensors:
+            return
+        flat = torch.cat([one.flatten() for one in tensors])
+        torch.distributed.all_reduce(flat)  # a sum: gloo has no mean
+        flat /= self.world
+        for one, mean in zip(tensors, torch.split(flat, [one.numel() for one in tensors]), strict=True):
+            one.copy_(mean.view_as(one))
+
+
+ALONE = Group()
+"""No other process takes part."""
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -126,7 +127,7 @@ def measure_layers(
         layers: Stages to look at; None for all.
         poolings: Ways to look at them; ``mean`` has the direction of ``sum``.
         dim: Components kept, fewer where the vectors are shorter.
-        on_progress: Called after each batch, once a layer anew.
+        on_progress: Called after each batch with the crops done and to do in all passes over the two stores.
 
     Raises:
         InputError: A pooling is unknown, or somebody is in both sets.
@@ -143,9 +144,21 @@ def measure_layers(
         raise InputError(f"{len(both)} people are measured and learnt of at once, {min(both)!r} for one: name two lists of people")
     chosen = tuple(layers) if layers is not None else network.stage_names
     groups = [chosen[start : start + _LAYERS_AT_ONCE] for start in range(0, len(chosen), _LAYERS_AT_ONCE)]
+    n_each = len(tested) + len(learnt)
+
+    def after(n_before: int) -> Progress:
+        """Return what tells of a pass that begins when so many crops are done."""
+
+        def tell(n_done: int, _: int) -> None:
+            if on_progress is not None:
+                on_progress(n_before + n_done, len(groups) * n_each)
+
+        return tell
+
     for number, group in enumerate(groups):
-        tested_vectors = pooled_features(network, tested, group, poolings, with_template=number == 0, on_progress=on_progress)
-        learnt_vectors = pooled_features(network, learnt, group, poolings, on_progress=on_progress)
+        begun = number * n_each
+        tested_vectors = pooled_features(network, tested, group, poolings, with_template=number == 0, on_progress=after(begun))
+        learnt_vectors = pooled_features(network, learnt, group, poolings, on_progress=after(begun + len(tested)))
         for key, vectors in tested_vectors.items():
             yield _figures(key, vectors, learnt_vectors.get(key), tested.labels, dim)
 
@@ -259,7 +272,12 @@ def sketched(vectors: torch.Tensor, n_values: int = MAX_VALUES) -> torch.Tensor:
 
     if vectors.shape[1] <= n_values:
         return vectors
-    random = np.random.default_rng(vectors.shape[1])
-    places = torch.from_numpy(random.integers(0, n_values, vectors.shape[1]))
-    signs = torch.from_numpy(random.choice(np.array([-1.0, 1.0], dtype=np.float32), vectors.shape[1]))
+    places, signs = (torch.from_numpy(one) for one in _sketch(vectors.shape[1], n_values))
     return torch.zeros(len(vectors), n_values).index_add_(1, places, vectors.float() * signs)
+
+
+@lru_cache(maxsize=4 * _LAYERS_AT_ONCE)  # a long one takes as long to draw as to apply
+def _sketch(length: int, n_values: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the place and the sign of each number of vectors of a length."""
+    random = np.random.default_rng(length)
+    return random.integers(0, n_values, length), random.choice(np.array([-1.0, 1.0], dtype=np.float32), length)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from facesearch.embedding.embedding_network import EmbeddingNetwork
+from facesearch.training.distributed import ALONE, Group
 
 
 def trained_norms(network: EmbeddingNetwork) -> list[nn.BatchNorm2d]:
@@ -22,7 +23,9 @@ def trained_norms(network: EmbeddingNetwork) -> list[nn.BatchNorm2d]:
 
 
 @contextmanager
-def fresh_statistics(network: EmbeddingNetwork, prepared: nn.Module, batches: Iterable[torch.Tensor]) -> Iterator[None]:
+def fresh_statistics(
+    network: EmbeddingNetwork, prepared: nn.Module, batches: Iterable[torch.Tensor], group: Group = ALONE
+) -> Iterator[None]:
     """Let a network's norms have the statistics of some batches under its present weights, for a while.
 
     The mean of the batches' statistics, each weighing the same (Wu & Johnson 2021, "Rethinking 'batch' in BatchNorm", section 3).
@@ -30,7 +33,8 @@ def fresh_statistics(network: EmbeddingNetwork, prepared: nn.Module, batches: It
     Args:
         network: Its norms; without any that is trained nothing happens.
         prepared: The network behind its preparation.
-        batches: Crops, uint8 ``(B, S, S, 3)``, on its device; at least one.
+        batches: Crops, uint8 ``(B, S, S, 3)``, on its device; at least one, and as many in each process.
+        group: Processes that take part, each with its own batches.
     """
     norms = trained_norms(network)
     if not norms:
@@ -46,6 +50,7 @@ def fresh_statistics(network: EmbeddingNetwork, prepared: nn.Module, batches: It
         with torch.no_grad():
             for pixels in batches:
                 prepared(pixels)
+        group.average([one for norm in norms for one in (norm.running_mean, norm.running_var) if one is not None])
         network.train(was_training)
         yield
     finally:

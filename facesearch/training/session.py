@@ -242,9 +242,9 @@ def _run(
         if checkpoint is not None:
             trainer.restore(checkpoint)
         elif materials.objective.head is not None and plan.start is not None:
-            materials.objective.head.start_from(_centres(trainer.network, data.training, device, plan))
+            materials.objective.head.start_from(_centres(trainer.network, data.training, device, plan, group))
         progress = trainer.run(until)
-        report = _finish(trainer, materials, start) if group.is_first else None
+        report = _finish(trainer, materials)
         return TrainingResult(folder.path, progress, materials.n_steps, report)
 
 
@@ -295,10 +295,10 @@ def _materials(
     )
 
 
-def _centres(network: EmbeddingNetwork, store: CropStore, device: str, plan: TrainingPlan) -> torch.Tensor:
+def _centres(network: EmbeddingNetwork, store: CropStore, device: str, plan: TrainingPlan, group: Group) -> torch.Tensor:
     """Return each person's mean vector by the network as it begins, ``(people, dim)``."""
     prepared = Prepared(network, network.architecture.preparation).to(device)
-    vectors = embedded(prepared, store, device=device, bf16=plan.precision == "bf16")
+    vectors = embedded(prepared, store, device=device, bf16=plan.precision == "bf16", group=group)
     sums = np.zeros((len(store.people), vectors.shape[1]), dtype=np.float32)
     np.add.at(sums, store.labels, vectors)
     return torch.from_numpy(sums).to(device)
@@ -317,8 +317,9 @@ def _scalars(folder: RunFolder, first_step: int, stack: ExitStack, say: Tell) ->
     return take
 
 
-def _finish(trainer: Trainer, materials: Materials, start: Start) -> Path:
-    """Write the network where no validation chose one, and the report."""
-    if materials.validation is None or not materials.folder.best.exists():
+def _finish(trainer: Trainer, materials: Materials) -> Path | None:
+    """Write the network where no validation chose one, and the report; of several processes, the first does."""
+    has_best = materials.group.shared(materials.folder.best.exists())
+    if materials.validation is None or not has_best:
         trainer.save_average()
-    return write_report(materials.folder, trainer.progress, materials.n_steps)
+    return write_report(materials.folder, trainer.progress, materials.n_steps) if materials.group.is_first else None

@@ -31,7 +31,7 @@ from facesearch.training.optimiser import MovingAverage, build_optimiser, rate_f
 from facesearch.training.plan import TrainingPlan
 from facesearch.training.progress import Progress
 from facesearch.training.run_folder import RunFolder
-from facesearch.training.validation import Validated, embedded, validated
+from facesearch.training.validation import embedded, validated
 
 LOG_EVERY = 10
 """Steps between lines of the log."""
@@ -275,11 +275,14 @@ class Trainer:
         store = self._m.validation
         if store is None:
             return
-        progress, found = self.progress, None
-        if self._m.group.is_first:
-            found = self.measured(store)
-        figure = self._m.group.shared(None if found is None else found.figure)
-        is_better = progress.best is None or figure > progress.best + SAME_FIGURE
+        progress, group = self.progress, self._m.group
+        with self._as_used():
+            vectors = embedded(self._prepared, store, device=self._m.device, bf16=self._is_bf16, group=group)
+            found = validated(vectors, store) if group.is_first else None
+            figure = group.shared(None if found is None else found.figure)
+            is_better = progress.best is None or figure > progress.best + SAME_FIGURE
+            if is_better and group.is_first:
+                save_network(self.network, self._m.folder.best)
         progress.best, progress.best_step = (figure, progress.step) if is_better else (progress.best, progress.best_step)
         progress.stale = 0 if is_better else progress.stale + 1
         progress.is_over = self._is_stale()
@@ -289,30 +292,23 @@ class Trainer:
         for fmr, tar in found.tar:
             self._m.scalars(f"tar_at_fmr_{fmr:g}", tar, progress.step)
         self._m.tell(f"step {progress.step}: {found}" + (", the best so far" if is_better else ""))
-        if is_better:
-            self.save_average()
         if progress.is_over:
             self._m.tell(
                 f"no better figure in {progress.stale} validations: the run ends here, the best was step {progress.best_step}"
             )
 
-    def measured(self, store: CropStore) -> Validated:
-        """Return the figures of the averaged weights."""
+    def save_average(self) -> None:
+        """Write the averaged weights as the run's network; of several processes all must call, and the first writes."""
         with self._as_used():
-            vectors = embedded(self._prepared, store, device=self._m.device, bf16=self._is_bf16)
-        return validated(vectors, store)
-
-    def save_average(self) -> str:
-        """Write the averaged weights as the run's network; return the file's digest."""
-        with self._as_used():
-            return save_network(self.network, self._m.folder.best)
+            if self._m.group.is_first:
+                save_network(self.network, self._m.folder.best)
 
     @contextmanager
     def _as_used(self) -> Iterator[None]:
         """Let the network have the averaged weights, and norms that fit them, for a while."""
         loader = self._m.make_loader(range(0))
         batches = (torch.from_numpy(loader.make(step).pixels).to(self._m.device) for step in range(NORM_BATCHES))
-        with self.average.applied(self.network), fresh_statistics(self.network, self._prepared, batches):
+        with self.average.applied(self.network), fresh_statistics(self.network, self._prepared, batches, self._m.group):
             yield
 
     def _save(self) -> None:

@@ -17,6 +17,7 @@ from facesearch.core.errors import InputError, ModelError, TemplateFormatError
 from facesearch.evaluation.all_pairs import AllPairs, all_pairs
 from facesearch.evaluation.lfw import read_people
 from facesearch.training.crop_store import CropStore
+from facesearch.training.distributed import ALONE, Group
 
 FMRS = (1e-2, 1e-3, 1e-4)
 """False match rates reported."""
@@ -67,8 +68,10 @@ class Validated:
         return f"{told} ({self.n_mated_people} people with two or more of {self.n_people}, {self.n_crops} crops)"
 
 
-def embedded(network: nn.Module, store: CropStore, *, device: str, bf16: bool, batch: int = BATCH) -> Vectors:
+def embedded(network: nn.Module, store: CropStore, *, device: str, bf16: bool, batch: int = BATCH, group: Group = ALONE) -> Vectors:
     """Return the unit vectors of every crop of a store, float32 ``(N, dim)``.
+
+    Of several processes each embeds some of the batches, and all of them have the whole, the same to the bit as one would have it.
 
     Args:
         network: Takes crops, uint8 ``(B, S, S, 3)``; left in the mode it was in.
@@ -76,6 +79,7 @@ def embedded(network: nn.Module, store: CropStore, *, device: str, bf16: bool, b
         device: Where the network is.
         bf16: Whether it is computed in bfloat16.
         batch: Crops at once.
+        group: Processes that share the work; all of them must call.
 
     Raises:
         ModelError: The network returned a vector without a direction (zero or NaN).
@@ -83,13 +87,16 @@ def embedded(network: nn.Module, store: CropStore, *, device: str, bf16: bool, b
     was_training = network.training
     network.eval()
     parts = []
+    starts = range(0, len(store), batch)
+    mine = group.share(len(starts))
     with torch.inference_mode(), torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
-        for start in range(0, len(store), batch):
+        for start in starts[mine.start : mine.stop]:
             pixels = torch.from_numpy(store.crops(np.arange(start, min(start + batch, len(store))))).to(device)
             parts.append(network(pixels).float().cpu().numpy())
     network.train(was_training)
+    vectors = group.gathered(np.concatenate(parts) if parts else None)
     try:
-        return normalised(np.concatenate(parts))
+        return normalised(vectors)
     except TemplateFormatError as exc:
         raise ModelError("the network returned a vector that is zero or not finite for a crop it is validated on") from exc
 

@@ -14,6 +14,7 @@ from facesearch.embedding.architecture import default_architecture
 from facesearch.embedding.embedding_network import EmbeddingNetwork, build_network
 from facesearch.embedding.heads import build_pooling
 from facesearch.embedding.prepared import prepared_planes
+from facesearch.training import layer_features
 from facesearch.training.crop_store import CropStore
 from facesearch.training.layer_features import TEMPLATE, measure_layers, pooled_features, sketched, some_people
 from tests.crop_files import store_of_vectors
@@ -56,6 +57,22 @@ def test_figures_come_for_each_layer_and_way(network: EmbeddingNetwork, store: C
     for one in found:
         assert all(0.0 <= rate.value <= 1.0 and rate.total == 4 for rate in one.tar)
         assert one.as_dict()["layer"] == one.layer
+
+
+def test_progress_is_that_of_all_passes(network: EmbeddingNetwork, store: CropStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layer_features, "_LAYERS_AT_ONCE", 1)
+    tested, learnt = store.of_people(["Ada", "Ben", "Cy"]), store.of_people(["Dot", "Eve", "Fay"])
+    told: list[tuple[int, int]] = []
+
+    def tell(n_done: int, n_all: int) -> None:
+        told.append((n_done, n_all))
+
+    list(measure_layers(network, tested, learnt, layers=["block1", "block5"], poolings=("sum",), dim=3, on_progress=tell))
+    total = 2 * (len(tested) + len(learnt))
+    assert {n_all for _, n_all in told} == {total}
+    done = [n_done for n_done, _ in told]
+    assert done == sorted(set(done))
+    assert done[-1] == total
 
 
 def test_who_is_in_both_lists_or_of_another_crop_is_refused(network: EmbeddingNetwork, store: CropStore) -> None:

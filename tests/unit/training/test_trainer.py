@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from facesearch.core.errors import (
@@ -31,9 +31,8 @@ from facesearch.training.checkpoint import Checkpoint, checkpoints, read_checkpo
 from facesearch.training.crop_store import CropStore
 from facesearch.training.run_folder import RunFolder
 from facesearch.training.session import resume, train
-from tests.training_files import small_plan, write_faces
+from tests.training_files import run_twice, small_plan, write_faces
 
-ROOT = Path(__file__).resolve().parents[3]
 NARROW = {"backbone": "mobilenet", "width": 0.125, "layer": "block7", "pooling": "flatten"}
 COUNTS = (4, 4, 4, 3, 3, 2, 2, 4)
 
@@ -55,6 +54,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tensors_of(run: Path) -> dict[str, torch.Tensor]:
     return dict(read_checkpoint(RunFolder(run).newest_checkpoint()).tensors)
+
+
+def weights_in(path: Path) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(path)
 
 
 def assert_same_bits(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
@@ -121,8 +124,8 @@ def test_it_learns_to_tell_people_apart_and_writes_a_page(faces: Path, tmp_path:
 def test_frozen_stages_and_slopes_keep_every_bit_and_the_rest_moves(faces: Path, weights: Path, tmp_path: Path) -> None:
     plan = small_plan(faces, start=str(weights), backbone=None, dim=None, freeze_until="block3", steps=2, loss="arcface", rate=0.01)
     train(plan, tmp_path / "run")
-    before = CheckpointTensors.of(weights)
-    after = CheckpointTensors.of(tmp_path / "run" / "best.safetensors")
+    before = weights_in(weights)
+    after = weights_in(tmp_path / "run" / "best.safetensors")
     assert before.keys() == after.keys()
     frozen = [name for name in before if name.startswith(("stages.stem.", *(f"stages.block{n}." for n in (1, 2, 3))))]
     slopes = [name for name in before if "prelu" in name]
@@ -137,19 +140,11 @@ def test_frozen_stages_and_slopes_keep_every_bit_and_the_rest_moves(faces: Path,
 def test_a_fixed_extractor_trains_its_head_alone(faces: Path, weights: Path, tmp_path: Path) -> None:
     plan = small_plan(faces, start=str(weights), backbone=None, dim=8, freeze_until="all", steps=2, rate=0.01)
     train(plan, tmp_path / "run")
-    before, after = CheckpointTensors.of(weights), CheckpointTensors.of(tmp_path / "run" / "best.safetensors")
+    before, after = weights_in(weights), weights_in(tmp_path / "run" / "best.safetensors")
     body = [name for name in before if name.startswith("stages.")]
     assert len(body) > 100
     assert all(torch.equal(before[name], after[name]) for name in body)
     assert after["fc.weight"].shape == (8, 128)
-
-
-class CheckpointTensors:
-    @staticmethod
-    def of(path: Path) -> dict[str, torch.Tensor]:
-        import safetensors.torch
-
-        return safetensors.torch.load_file(path)
 
 
 def test_a_teacher_is_learned_from_beside_the_labels(faces: Path, tmp_path: Path) -> None:
@@ -178,29 +173,24 @@ def test_two_processes_train_as_one_would(faces: Path, tmp_path: Path) -> None:
         augmentation="standard",
         optimiser="sgd",
         rate=0.05,
+        validation=str(write_faces(tmp_path / "others", (3,) * 44)),
+        validate_every=99,
     )
     train(plan, tmp_path / "one")
     program = tmp_path / "two.py"
     program.write_text(
         "import sys, json\nfrom pathlib import Path\nfrom facesearch.training.plan import parse_plan\n"
-        "from facesearch.training.session import train\n"
+        "from facesearch.training.crop_store import CropStore\nfrom facesearch.training.session import train\n"
+        "crops = CropStore.crops\n"
+        "def told(store, rows):\n"
+        "    if 'others' in str(store.folder):\n"
+        "        print(f'embeds {rows[0]} to {rows[-1]}')\n"
+        "    return crops(store, rows)\n"
+        "CropStore.crops = told\n"
         "train(parse_plan(json.loads(sys.argv[1]), where='test'), Path(sys.argv[2]), tell=print)\n",
         encoding="utf-8",
     )
-    import json
-
-    run = subprocess.run(
-        [
-            sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1", "--master-port=0",
-            "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", str(program), json.dumps(plan.as_dict()), str(tmp_path / "two"),
-        ],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stdout + run.stderr
+    told = run_twice(program, json.dumps(plan.as_dict()), str(tmp_path / "two"))
     one, two = tensors_of(tmp_path / "one"), tensors_of(tmp_path / "two")
     assert one.keys() == two.keys()
     moved = 0
@@ -210,6 +200,12 @@ def test_two_processes_train_as_one_would(faces: Path, tmp_path: Path) -> None:
         if name.startswith("network."):
             moved += not torch.equal(tensor, begun[name.removeprefix("network.")])
     assert moved > 40
+    # The people validated on are shared out too, and the figure is of all of them.
+    assert sorted(line for line in told.splitlines() if line.startswith("embeds")) == ["embeds 0 to 127", "embeds 128 to 131"]
+    assert [line["n_crops"] for line in RunFolder(tmp_path / "two").lines() if line["kind"] == "validation"] == [132]
+    best = [weights_in(tmp_path / name / "best.safetensors") for name in ("one", "two")]
+    for name, tensor in best[0].items():
+        torch.testing.assert_close(best[1][name], tensor, atol=2e-5, rtol=1e-4, msg=name)
     assert [line["kind"] for line in RunFolder(tmp_path / "two").lines()].count("step") == 1  # one process writes
 
 
