@@ -39,12 +39,13 @@ def compress_model(
 
     It is an embedder of its own: its thresholds are measured by models calibrate, its templates compare with its own only.
     """
-    from facesearch.embedding.compress import compress
+    from facesearch.embedding.compress import compress, require_compressible
 
     if (images is None) == (store is None):
         raise InputError("models compress learns of --images DIR or of --store STORE: name one of them")
     session = session_of(context)
     parts = session.library.parts(session.settings.model_copy(update={"embedder": name, "flip_average": False}))
+    require_compressible(parts.models, parts.card, output, dim)
     vectors = _templates(parts, images, store)
     made = compress(parts.models, parts.card, output, vectors, dim, progress=lambda doing: write_note(f"{printable(doing)} …"))
     if as_json:

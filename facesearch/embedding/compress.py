@@ -18,6 +18,7 @@ from facesearch.embedding.card import EmbedderCard
 from facesearch.embedding.card_file import NOT_STATED
 from facesearch.embedding.description import Description
 from facesearch.embedding.library import ModelLibrary, Progress
+from facesearch.embedding.networks import require_weights
 from facesearch.embedding.pca import Projection, fit_projection
 
 LEAST_PER_DIRECTION = 4
@@ -63,10 +64,7 @@ def learn_components(vectors: Vectors, dim: int) -> Projection:
     Raises:
         InputError: ``dim`` is out of range or there are too few templates.
     """
-    if not 2 <= dim < vectors.shape[1]:
-        raise InputError(
-            f"templates of {vectors.shape[1]} numbers can be brought to 2 … {vectors.shape[1] - 1}, not {dim}", dim=dim
-        )
+    _require_fewer(dim, vectors.shape[1])
     if len(vectors) < LEAST_PER_DIRECTION * dim:
         raise InputError(
             f"{dim} components are learnt of {LEAST_PER_DIRECTION * dim} faces at least, there are {len(vectors)}: name more "
@@ -74,6 +72,31 @@ def learn_components(vectors: Vectors, dim: int) -> Projection:
             n_vectors=len(vectors),
         )
     return fit_projection(vectors, dim, is_centred=False)
+
+
+def require_compressible(library: ModelLibrary, source: EmbedderCard, name: str, dim: int) -> None:
+    """Refuse before any face is embedded what ``compress`` would refuse afterwards.
+
+    Args:
+        library: Where to.
+        source: The embedder.
+        name: Of the new one.
+        dim: Length of the new templates.
+
+    Raises:
+        UnsupportedModelError: The source is a graph, whose last layer cannot be taken apart.
+        ModelDescriptionError: The name has another form.
+        ModelTakenError: Another embedder has it.
+        InputError: ``dim`` is out of range.
+    """
+    require_weights(source)
+    library.require_free(name)
+    _require_fewer(dim, source.dim)
+
+
+def _require_fewer(dim: int, n_numbers: int) -> None:
+    if not 2 <= dim < n_numbers:
+        raise InputError(f"templates of {n_numbers} numbers can be brought to 2 … {n_numbers - 1}, not {dim}", dim=dim)
 
 
 def compress(
@@ -98,6 +121,7 @@ def compress(
     Raises:
         UnsupportedModelError: The source is a graph, whose last layer cannot be taken apart.
         InputError: ``dim`` is out of range or there are too few templates.
+        ModelDescriptionError: The name has another form.
         ModelTakenError: Another embedder has the name.
         FileWriteError: The models folder cannot be written.
     """
@@ -107,6 +131,7 @@ def compress(
     from facesearch.embedding.networks import trainable_network
     from facesearch.embedding.weights import save_network
 
+    require_compressible(library, source, name, dim)
     if vectors.shape[1] != source.dim:
         raise InputError(f"templates of {vectors.shape[1]} numbers were given, {source.name} makes {source.dim}")
     progress("learning the components")

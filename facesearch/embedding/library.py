@@ -182,6 +182,15 @@ class ModelLibrary:
             finally:
                 arrived.unlink(missing_ok=True)
 
+    def require_free(self, name: str) -> None:
+        """Raise where a name cannot be given to a new embedder.
+
+        Raises:
+            ModelDescriptionError: It has another form.
+            ModelTakenError: Another embedder has it.
+        """
+        require_free(self.list(_ignored), name_of(name), "")
+
     def remove(self, name: str) -> None:
         """Take a model out of the folder, its file and figures with it; templates made with it stay where they are.
 

@@ -111,15 +111,24 @@ def trainable_network(card: EmbedderCard) -> EmbeddingNetwork:
         CheckpointDigestError: It is another file.
         CheckpointFormatError: It holds no such weights.
     """
+    require_weights(card)
+    if card.architecture is not None:
+        return _described_network(card)
+    described = default_architecture(card.backbone, dim=card.dim, alignment=card.alignment, preparation=card.preparation)
+    return _described_network(dataclasses.replace(card, architecture=described))
+
+
+def require_weights(card: EmbedderCard) -> None:
+    """Raise where an embedder's layers cannot be taken apart.
+
+    Raises:
+        UnsupportedModelError: Its file is a graph.
+    """
     if card.format in GRAPH_FORMATS or card.format == "torchscript":
         raise UnsupportedModelError(
             f"{card.name} is {card.format}, a graph whose layers cannot be taken apart: this needs a file of weights",
             name=card.name,
         )
-    if card.architecture is not None:
-        return _described_network(card)
-    described = default_architecture(card.backbone, dim=card.dim, alignment=card.alignment, preparation=card.preparation)
-    return _described_network(dataclasses.replace(card, architecture=described))
 
 
 def _tensors(card: EmbedderCard) -> dict[str, torch.Tensor]:

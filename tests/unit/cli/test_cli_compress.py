@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import torch
 
 from facesearch.embedding.architecture import default_architecture
 from facesearch.embedding.embedding_network import build_network
+from facesearch.embedding.library import ModelLibrary
 from facesearch.embedding.weights import save_network
+from facesearch.inference import create_engine
 from tests.crop_files import store_of_vectors
 
 
@@ -46,3 +49,28 @@ def test_features_of_a_file_of_weights_are_shown_with_their_counts(cli, tmp_path
     ran = cli("train", "features", str(store), "--people", listed(tmp_path, "none", "Zed"), *lists[2:], *weights)
     assert ran.code == 2
     assert "no crop of anybody" in ran.err
+
+
+def test_compress_refuses_before_a_face_is_embedded(cli, service, tmp_path):
+    library = ModelLibrary(tmp_path / "models", create_engine)
+
+    class Parts:
+        models, card = library, library.card("mobilenet-128")
+
+        def __getattr__(self, name):
+            raise AssertionError(f"{name} was asked for: faces were to be embedded")
+
+    service.answers["parts"] = Parts()
+    (tmp_path / "faces" / "Ada").mkdir(parents=True)
+    (tmp_path / "faces" / "Ada" / "1.jpg").touch()
+    wanted = ("models", "compress", "mobilenet-128", "--images", str(tmp_path / "faces"))
+    for dim, name, part in (
+        ("200", "short", "2 … 127, not 200"),
+        ("64", "Bad Name", "lower-case"),
+        ("64", "mobilenet-128", "taken"),
+    ):
+        ran = cli(*wanted, "--dim", dim, "-o", name)
+        assert ran.code in (2, 5), ran.err
+        assert part in " ".join(ran.err.split())
+    Parts.card = dataclasses.replace(Parts.card, format="onnx")
+    assert "cannot be taken apart" in " ".join(cli(*wanted, "--dim", "64", "-o", "short").err.split())
