@@ -12,7 +12,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -74,7 +74,8 @@ class Exchange:
 
     Args:
         store: Where they are.
-        embedder_id: The embedder of this process: an import without any template of it is refused.
+        embedder_id: The embedder of this process, with which collections are searched that do not say another: an import without
+            any template of the collection's is refused.
     """
 
     def __init__(self, store: IdentityStore, *, embedder_id: str) -> None:
@@ -140,7 +141,7 @@ class Exchange:
         Raises:
             InputError: There is no such file.
             GalleryFormatError: The file is damaged, no export, or of a newer format version.
-            IncompatibleTemplatesError: None of its templates is of this process's embedder.
+            IncompatibleTemplatesError: None of its templates is of the embedder that the collection is searched with.
             LabelTakenError: A label exists in the collection already.
         """
         source = Path(file) if isinstance(file, str | os.PathLike) else file
@@ -148,16 +149,22 @@ class Exchange:
         with _reading_archive(source, what) as archive:
             content = _Reader(archive, what)
             manifest = content.manifest
-            if manifest["embedders"] and self._embedder_id not in manifest["embedders"]:
-                raise IncompatibleTemplatesError(
-                    f"{what} holds templates of {', '.join(manifest['embedders'])}, this process runs {self._embedder_id}: "
-                    "set the embedder the file was made with, or enroll the photographs again",
-                    embedder_id=self._embedder_id,
-                )
             name = checked_label(collection if collection is not None else manifest["collection"], what="collection name")
             with self._store.writing() as writer:
+                self._require_searchable(writer, name, manifest["embedders"], what)
                 writer.ensure_collection(name)
                 return _put(writer, name, content, keep)
+
+    def _require_searchable(self, reader: StoreReader, collection: str, embedder_ids: Sequence[str], what: str) -> None:
+        """Raise where nobody of a file could be found in a collection."""
+        use = reader.embedder_use(collection)
+        wanted = self._embedder_id if use is None else use.current.embedder_id
+        if embedder_ids and wanted not in embedder_ids:
+            raise IncompatibleTemplatesError(
+                f"{what} holds templates of {', '.join(embedder_ids)}, collection {collection!r} is searched with {wanted}: import "
+                "it into a collection of its own with --embedder set to the one it was made with, or enroll the photographs again",
+                embedder_id=wanted,
+            )
 
 
 class _Pieces(io.RawIOBase):
