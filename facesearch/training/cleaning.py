@@ -141,7 +141,9 @@ def clean(
     moved = {one.template_id: one for one in found.misplaced if one.other_id is not None}
     rows = [*(_moved(given, one) for one in moved.values()), *_unlike_their_label(given, moved, points, rule)]
     dropped = {one.row for one in rows if one.decision is RowDecision.DROPPED}
-    people = _overlapping(given, found.duplicates, points.at_fpir(rule.merge_fpir, len(given.people)).threshold)
+    apart = [one.template_id for one in found.misplaced]
+    counts = np.bincount(np.delete(given.labels, apart), minlength=len(given.people))
+    people = _overlapping(given, found.duplicates, counts, points.at_fpir(rule.merge_fpir, len(given.people)).threshold)
     if against:
         kept = _relabelled(given, moved, dropped)
         usual = points.at_fmr(rule.exclude_fmr).threshold
@@ -251,14 +253,23 @@ def _places_by_person(given: LabelledTemplates) -> list[NDArray[np.int64]]:
     return np.split(order, ends[:-1]) if len(given.people) else []
 
 
-def _overlapping(given: LabelledTemplates, duplicates: Sequence[Duplicate], threshold: float) -> list[PersonFinding]:
-    """Return the labels that are merged, each into one other, and those that are only flagged."""
+def _overlapping(
+    given: LabelledTemplates, duplicates: Sequence[Duplicate], counts: NDArray[np.int64], threshold: float
+) -> list[PersonFinding]:
+    """Return the labels that are merged, each into one other, and those that are only flagged.
+
+    Args:
+        given: The crops.
+        duplicates: Labels that are alike, the surest first.
+        counts: Photographs of each label, those that are unlike it left out.
+        threshold: Score from which they are merged.
+    """
     merged: set[str] = set()
     found = []
     for one in duplicates:
         person, other = given.people[one.identity_id], given.people[one.other_id]
         decision, reason = PersonDecision.FLAGGED, "alike on average, not enough to be sure"
-        if not one.is_probable:
+        if min(counts[one.identity_id], counts[one.other_id]) < 2:
             reason = "alike; one photograph is too little to be sure"
         elif one.score >= threshold and person in merged:
             reason = "alike on average, as with a third label"

@@ -81,6 +81,13 @@ def test_labels_of_one_person_are_merged_into_the_larger_one():
     assert people == [("Ada", PersonDecision.MERGED, "Ada B")]
 
 
+def test_a_single_photograph_merges_no_labels_however_alike_it_is():
+    _, people = decided(templates(("Ada", 0), ("Ada B", 0), *of("Ben", 1, 3)))
+    assert people == [("Ada B", PersonDecision.FLAGGED, "Ada")]
+    _, people = decided(templates(("Ada", 0), *of("Ada B", 0, 3), *of("Ben", 1, 3)))
+    assert people == [("Ada", PersonDecision.FLAGGED, "Ada B")]
+
+
 def test_what_is_less_sure_of_many_labels_is_only_flagged():
     """Among many labels somebody looks like somebody else by chance: what merges two of ten does not merge two of 10,000."""
     rng = np.random.default_rng(0)
