@@ -80,6 +80,8 @@ def _network(context: typer.Context, weights: Path | None, backbone: str | None)
     carried = None if weights is None or weights.suffix != ".safetensors" else read_architecture(weights)
     if carried is None and backbone is None:
         raise InputError(f"{printable(weights)} does not say what network it is of: name its --backbone")
+    if carried is not None and backbone not in (None, carried.backbone):
+        raise InputError(f"{printable(weights)} holds weights of {carried.backbone}, not of {backbone}: leave --backbone out")
     torch.manual_seed(0)
     # Random weights need norms to let anything through; published ones come as they are.
     norms = {"has_norms": True} if weights is None and backbone == "mobilenet" else {}

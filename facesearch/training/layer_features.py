@@ -142,7 +142,9 @@ def measure_layers(
     both = set(tested.people) & set(learnt.people)
     if both:
         raise InputError(f"{len(both)} people are measured and learnt of at once, {min(both)!r} for one: name two lists of people")
-    chosen = tuple(layers) if layers is not None else network.stage_names
+    network.require_stages(layers or ())
+    # In the network's order, whatever was asked in: a pass ends behind its last layer.
+    chosen = tuple(name for name in network.stage_names if layers is None or name in layers)
     groups = [chosen[start : start + _LAYERS_AT_ONCE] for start in range(0, len(chosen), _LAYERS_AT_ONCE)]
     n_each = len(tested) + len(learnt)
 

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from facesearch.cli.main import execute
 from facesearch.core.errors import CropStoreError, InputError, ModelDescriptionError
 from facesearch.embedding.architecture import default_architecture
 from facesearch.embedding.embedding_network import EmbeddingNetwork, build_network
 from facesearch.embedding.heads import build_pooling
 from facesearch.embedding.prepared import prepared_planes
+from facesearch.embedding.weights import save_network
 from facesearch.training import layer_features
 from facesearch.training.crop_store import CropStore
 from facesearch.training.layer_features import TEMPLATE, measure_layers, pooled_features, sketched, some_people
@@ -57,6 +59,27 @@ def test_figures_come_for_each_layer_and_way(network: EmbeddingNetwork, store: C
     for one in found:
         assert all(0.0 <= rate.value <= 1.0 and rate.total == 4 for rate in one.tar)
         assert one.as_dict()["layer"] == one.layer
+
+
+def test_layers_asked_for_in_another_order_are_measured_alike(network: EmbeddingNetwork, store: CropStore) -> None:
+    tested, learnt = store.of_people(["Ada", "Ben", "Cy"]), store.of_people(["Dot", "Eve", "Fay"])
+    one, other = (
+        [figures.as_dict() for figures in measure_layers(network, tested, learnt, layers=layers, poolings=("sum",), dim=2)]
+        for layers in (("block1", "block5"), ("block5", "block5", "block1"))
+    )
+    assert [found["n_components"] for found in one] == [None, 2, 2]
+    assert other == one
+
+
+def test_weights_that_say_another_backbone_than_asked_for_are_refused(
+    network: EmbeddingNetwork, store: CropStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_network(network, tmp_path / "net.safetensors")
+    (tmp_path / "list.txt").write_text("1\nAda\t3\n", encoding="utf-8")
+    options = ["--people", str(tmp_path / "list.txt"), "--learn", str(tmp_path / "list.txt"), "--weights"]
+    given = ["train", "features", str(store.folder), *options, str(tmp_path / "net.safetensors"), "--backbone", "resnet-18"]
+    assert execute(given) == 2
+    assert "holds weights of mobilenet, not of resnet-18" in capsys.readouterr().err
 
 
 def test_progress_is_that_of_all_passes(network: EmbeddingNetwork, store: CropStore, monkeypatch: pytest.MonkeyPatch) -> None:
