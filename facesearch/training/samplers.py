@@ -142,7 +142,9 @@ def _drawn(rows: Rows, n_each: int, generator: np.random.Generator) -> Rows:
 
 
 class PairSampler:
-    """Siamese pairs: neighbours 2i and 2i + 1 are of one person in the first half of a batch, of two in the second.
+    """Siamese pairs: neighbours 2i and 2i + 1 are of one person where i is even, of two where it is odd.
+
+    In turn, so that each of several processes has as many pairs of either kind as the others.
 
     Args:
         labels: Who is on each crop, ``(N,)``.
@@ -182,7 +184,7 @@ class PairSampler:
         return 2
 
     def batch(self, step: int) -> Rows:
-        """Return the rows of the pairs, mated ones first; people are drawn with equal chances."""
+        """Return the rows of the pairs, mated and not in turn; people are drawn with equal chances."""
         generator = np.random.default_rng((self._seed, step))
         half = self._n_pairs // 2
         mated = [
@@ -192,7 +194,7 @@ class PairSampler:
         for _ in range(half):
             one, two = generator.choice(len(self._people), 2, replace=False)
             other.append(np.array([generator.choice(self._people[one]), generator.choice(self._people[two])]))
-        return np.concatenate([*mated, *other]).astype(np.int64)
+        return np.concatenate([pair for both in zip(mated, other, strict=True) for pair in both]).astype(np.int64)
 
     def __str__(self) -> str:
         """Return how many people give pairs."""

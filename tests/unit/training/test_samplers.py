@@ -77,15 +77,24 @@ def test_people_with_one_photograph_alone_are_refused() -> None:
         PairSampler(np.arange(6), 2)
 
 
-def test_pairs_are_mated_in_the_first_half_and_non_mated_in_the_second() -> None:
+def test_pairs_are_mated_and_non_mated_in_turn() -> None:
     sampler = PairSampler(LABELS, 6, seed=1)
     for step in range(20):
         rows = sampler.batch(step).reshape(-1, 2)
         assert rows.shape == (6, 2)
         people = LABELS[rows]
-        assert (people[:3, 0] == people[:3, 1]).all()
-        assert (rows[:3, 0] != rows[:3, 1]).all()
-        assert (people[3:, 0] != people[3:, 1]).all()
+        assert (people[::2, 0] == people[::2, 1]).all()
+        assert (rows[::2, 0] != rows[::2, 1]).all()
+        assert (people[1::2, 0] != people[1::2, 1]).all()
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_each_process_has_as_many_mated_pairs_as_the_others(world: int) -> None:
+    """A process with one kind alone would have half of the loss: the means of the processes' gradients would be another loss'."""
+    batch = PairSampler(LABELS, 8, seed=1).batch(3)
+    for rank in range(world):
+        people = LABELS[shard(batch, 2, rank, world)].reshape(-1, 2)
+        assert (people[:, 0] == people[:, 1]).sum() == 4 // world
 
 
 def test_crops_in_turn_come_once_an_epoch() -> None:
