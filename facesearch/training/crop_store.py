@@ -178,11 +178,21 @@ class CropStore:
         return crop
 
     def crops(self, indices: Sequence[int] | NDArray[np.int64]) -> Pixels:
-        """Return some crops as a new array, uint8 RGB ``(len(indices), S, S, 3)``."""
-        places = self.places[np.asarray(indices, dtype=np.int64)]
-        taken = np.empty((len(places), self.crop_px, self.crop_px, 3), dtype=np.uint8)
-        for row, place in enumerate(places.tolist()):
+        """Return some crops as a new array, uint8 RGB ``(len(indices), S, S, 3)``.
+
+        Raises:
+            CropStoreError: One is not what was written, or the file cannot be read; names the photograph.
+        """
+        chosen = np.asarray(indices, dtype=np.int64)
+        taken = np.empty((len(chosen), self.crop_px, self.crop_px, 3), dtype=np.uint8)
+        for row, (index, place) in enumerate(zip(chosen.tolist(), self.places[chosen].tolist(), strict=True)):
             taken[row] = self._parts[place // self._part_size][place % self._part_size]
+            if zlib.crc32(taken[row].data) != self.rows[index].checksum:
+                raise CropStoreError(
+                    f"the crop of {self.paths[index]} in {self.folder} is not the one that was written: the file is damaged; "
+                    "prepare the store again",
+                    path=self.paths[index],
+                )
         return taken
 
     def subset(self, which: NDArray[np.bool_] | NDArray[np.int64] | Sequence[int]) -> CropStore:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import queue
 import threading
 import time
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.core.arrays import Pixels
-from facesearch.core.errors import CropStoreError, FaceSearchError
+from facesearch.core.errors import FaceSearchError
 from facesearch.training.augment import Augmentation, augmented
 from facesearch.training.crop_store import CropStore
 from facesearch.training.samplers import Sampler, shard
@@ -71,7 +70,6 @@ class BatchLoader:
     ) -> None:
         self._store, self._sampler, self._augmentation, self._seed = store, sampler, augmentation, seed
         self._steps, self._rank, self._world = steps, rank, world
-        self._checksums = np.array([row.checksum for row in store.rows], dtype=np.int64)
         self._ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=AHEAD)
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._work, name="crops", daemon=True)
@@ -117,18 +115,12 @@ class BatchLoader:
         # Numbered within the whole batch: several processes change crops as one would.
         first = step * everything.size + self._rank * rows.size
         crops = self._store.crops(rows)
-        for row, crop in zip(rows.tolist(), crops, strict=True):
-            if zlib.crc32(np.ascontiguousarray(crop).data) != self._checksums[row]:
-                raise CropStoreError(
-                    f"the crop of {self._store.paths[row]} in {self._store.folder} is not the one that was written: the file is "
-                    "damaged; prepare the store again",
-                    path=self._store.paths[row],
-                )
         pixels = augmented(crops, np.arange(first, first + rows.size), self._augmentation, self._seed)
         return Batch(step, rows, self._store.labels[rows], pixels)
 
     def _work(self) -> None:
-        last: BaseException | None = None
+        # What training is told where something else ends this thread, whose traceback is printed then: it would wait for ever.
+        last: BaseException | None = RuntimeError("the thread that makes batches ended by an error of its own, printed above")
         try:
             for step in self._steps:
                 began = time.perf_counter()
@@ -136,9 +128,11 @@ class BatchLoader:
                 self.worked_s += time.perf_counter() - began
                 if not self._hand_over(batch):
                     return
+            last = None
         except (FaceSearchError, OSError, MemoryError, ValueError) as exc:
             last = exc
-        self._hand_over(last)
+        finally:
+            self._hand_over(last)
 
     def _hand_over(self, made: Batch | BaseException | None) -> bool:
         """Return whether somebody still wants it."""

@@ -106,6 +106,24 @@ def test_batches_come_in_order_and_several_processes_make_what_one_makes(tmp_pat
     assert whole.worked_s > 0
 
 
+def test_an_error_that_nobody_expects_ends_training_and_not_the_thread_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = CropStore.open(write_faces(tmp_path / "store", (2, 2, 2)))
+    seen: list[str] = []
+    monkeypatch.setattr(threading, "excepthook", lambda found: seen.append(str(found.exc_value)))
+
+    class Broken(PeopleSampler):
+        def batch(self, step: int) -> np.ndarray:
+            raise LookupError(f"nobody in step {step}")
+
+    with BatchLoader(store, Broken(store.labels, 2, 2), STRENGTHS["none"], seed=0, steps=range(3)) as loader:
+        batches = iter(loader)
+        with pytest.raises(RuntimeError, match="the thread that makes batches ended by an error of its own"):
+            next(batches)
+    assert seen == ["nobody in step 0"]
+
+
 def test_leaving_early_ends_the_thread(tmp_path: Path) -> None:
     store = CropStore.open(write_faces(tmp_path / "store", (2, 2, 2)))
     with BatchLoader(store, PeopleSampler(store.labels, 2, 2), STRENGTHS["none"], seed=0, steps=range(10**6)) as loader:
