@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from zlib import crc32
 
+import cv2
 import numpy as np
 
 from facesearch.core.face import Alignment
@@ -30,13 +31,14 @@ def face_pixels(person: int, photo: int, noise: float = 20.0) -> np.ndarray:
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-def write_faces(folder: Path, counts: Sequence[int]) -> Path:
-    """Write a finished store: so many crops of each person."""
-    with CropWriter(folder, ARCFACE, {"release": "test"}) as writer:
+def write_faces(folder: Path, counts: Sequence[int], *, alignment: Alignment = ARCFACE, alike: bool = False) -> Path:
+    """Write a finished store: so many crops of each person, or of one picture for all of them."""
+    with CropWriter(folder, alignment, {"release": "test"}) as writer:
         rows = []
         for person, n in enumerate(counts):
             for photo in range(n):
-                pixels = face_pixels(person, photo)
+                pixels = face_pixels(0, 0) if alike else face_pixels(person, photo)
+                pixels = cv2.resize(pixels, (alignment.crop_px, alignment.crop_px))
                 path = f"P{person:02d}/{photo:02d}.jpg"
                 row = CropRow(path, f"P{person:02d}", face_at(0, 0, 50), f"{person:032x}{photo:032x}", crc32(pixels.tobytes()), 0.5)
                 rows.append((row, pixels))

@@ -25,8 +25,9 @@ from facesearch.evaluation.all_pairs import REPORTED_FMRS, all_pairs
 from facesearch.training.crop_store import CropStore
 from facesearch.training.plan import TrainingPlan
 from facesearch.training.run_facts import data_facts, require_same
-from facesearch.training.run_folder import RunFolder
+from facesearch.training.run_folder import CHANGE, RunFolder
 from facesearch.training.session import open_data
+from facesearch.training.starting import require_crops
 from facesearch.training.validation import embedded, read_names, require_pairs
 
 
@@ -77,6 +78,7 @@ def export_run(
         CheckpointNotFoundError: There is no run, or it has no network yet.
         ModelDescriptionError: The name has another form.
         InputError: The file has another suffix, or the crops for the points are of too few people.
+        TrainingPlanError: They are aligned otherwise than the network wants.
         FileWriteError: It cannot be written.
     """
     run = RunFolder(folder)
@@ -86,6 +88,8 @@ def export_run(
     chosen = name_of(name if name is not None else output.stem.lower())
     network = load_best(run)
     store, measured_on = _calibration_store(run, calibrate, people)
+    if store is not None:
+        require_crops(network.architecture.alignment, store.alignment, f"the network of {folder.name}")
     figures: dict[str, Any] = {}
     unsupported: tuple[tuple[float, str], ...] = ()
     if store is not None:
@@ -138,6 +142,8 @@ def licence_of(data_licence: str, start_licence: str) -> str:
 def _calibration_store(run: RunFolder, calibrate: Path | None, people: Path | None) -> tuple[CropStore | None, str]:
     """Return the crops to set operating points on, and what they are in words."""
     if calibrate is None:
+        if people is not None:
+            raise InputError("the list of people chooses from the store of --calibrate: name that too", path=str(people))
         plan, facts = run.read()
         data = open_data(plan)
         require_same(facts, data_facts(data.training, data.validation), run=run.path.name)
@@ -207,7 +213,9 @@ def _source(plan: TrainingPlan, facts: Mapping[str, Any]) -> str:
 
 def _training(run: RunFolder, plan: TrainingPlan, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the card says of the training: data, licence, protocol, figures."""
-    validations = [line for line in run.lines() if line["kind"] == "validation"]
+    lines = run.lines()
+    validations = [line for line in lines if line["kind"] == "validation"]
+    changes = [{"step": line["step"], "plan": line["plan"]} for line in lines if line["kind"] == CHANGE]
     return {
         "data": {name: facts[name] for name in ("crops_digest", "n_crops", "n_people")},
         "data_licence": plan.data_licence,
@@ -215,6 +223,7 @@ def _training(run: RunFolder, plan: TrainingPlan, facts: Mapping[str, Any]) -> d
         "start_sha256": facts["start_sha256"],
         "start_licence": facts.get("start_licence", ""),
         "plan": plan.told(),
+        "plan_changes": changes,
         "protocol": "TAR at fixed FMR over all pairs of people held out, every person weighing the same, averaged weights",
         "validations": validations,
     }

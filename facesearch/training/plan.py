@@ -160,6 +160,27 @@ class TrainingPlan:
             raise TrainingPlanError("pairs of one person hardly meet by chance: sampler pairs or people, not turn", field="sampler")
         if self.freeze_until is not None and self.start is None:
             raise TrainingPlanError("freezing random weights teaches nothing: say start, or leave freeze_until out", field="start")
+        self._check_idle()
+
+    def _check_idle(self) -> None:
+        """Raise where something is said that would do nothing: a run of hours would show it too late."""
+        if self.miner != "semi-hard" and self.loss != "triplet":
+            raise TrainingPlanError(
+                f"a miner chooses triplets, loss {self.loss} has none: leave miner {self.miner} out", field="miner"
+            )
+        if self.teachers and self.teacher_weight == self.similarity_weight == 0.0:
+            raise TrainingPlanError(
+                "teachers of weight 0 teach nothing: raise teacher_weight or similarity_weight", field="teachers"
+            )
+        if self.validation_people is not None and self.validation is None:
+            raise TrainingPlanError(
+                "validation_people chooses from the store of validation: say validation too", field="validation_people"
+            )
+        if self.patience and self.validation is None and self.held_out == 0.0:
+            raise TrainingPlanError(
+                f"patience {self.patience} counts validations, and nobody is validated on: say validation, or raise held_out",
+                field="patience",
+            )
 
     @property
     def drawn_by(self) -> SamplerName:
@@ -206,6 +227,7 @@ class TrainingPlan:
 _RANGES: tuple[tuple[str, float, float], ...] = (
     ("held_out", 0.0, 0.9),
     ("dim", 2, 8192),
+    ("width", 1e-3, 10.0),
     ("margin", 1e-6, 4.0),
     ("scale", 1e-3, 1e4),
     ("class_share", 1e-6, 1.0),
@@ -261,13 +283,16 @@ def parse_plan(fields: Mapping[str, object], *, where: str) -> TrainingPlan:
         raise TrainingPlanError(f"{where} has unknown names {', '.join(sorted(unknown))}; known are {', '.join(sorted(kinds))}")
     if "crops" not in fields:
         raise TrainingPlanError(f"{where} does not say crops, the store to train on", field="crops")
+    values: dict[str, Any] = {}
+    for name, value in fields.items():
+        try:
+            values[name] = _converted(value, kinds[name])
+        except (TypeError, ValueError, OverflowError) as exc:
+            raise TrainingPlanError(f"{where}: {name}: {exc}", field=name) from exc
     try:
-        values = {name: _converted(value, kinds[name]) for name, value in fields.items()}
         return TrainingPlan(**values)
     except TrainingPlanError as exc:
         raise TrainingPlanError(f"{where}: {exc.message}", **exc.context) from exc
-    except (TypeError, ValueError) as exc:
-        raise TrainingPlanError(f"{where}: {exc}") from exc
 
 
 def _converted(value: object, kind: Any) -> Any:

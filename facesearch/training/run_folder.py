@@ -23,6 +23,9 @@ BEST_FILE = "best.safetensors"
 REPORT_FILE = "report.html"
 TENSORBOARD = "tensorboard"
 
+CHANGE = "change"
+"""Kind of the log's lines that say what a run went on with otherwise."""
+
 
 class RunFolder:
     """Where a run's files lie.
@@ -83,9 +86,37 @@ class RunFolder:
             )
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
-            text = json.dumps({"plan": plan.as_dict(), **facts}, indent=1, ensure_ascii=False, allow_nan=False)
-            (self.path / RUN_FILE).write_text(text + "\n", encoding="utf-8")
+            self._write(plan, facts)
             (self.path / LOG_FILE).touch()
+
+    def change(self, plan: TrainingPlan, step: int) -> dict[str, Any]:
+        """Keep what a plan says otherwise than the run's so far: the run goes on, is told and is exported with it.
+
+        Args:
+            plan: From here on.
+            step: Where the run is.
+
+        Returns:
+            The names that changed, with their new values; empty where none did.
+
+        Raises:
+            FileWriteError: It cannot be written.
+        """
+        before, facts = self.read()
+        old = before.as_dict()
+        changed = {name: value for name, value in plan.as_dict().items() if value != old[name]}
+        if changed:
+            with self._writing():
+                self._write(plan, facts)
+            self.note(CHANGE, step, plan=changed)
+        return changed
+
+    def _write(self, plan: TrainingPlan, facts: Mapping[str, object]) -> None:
+        """Write the run's file in one step: other processes of the run read it meanwhile."""
+        text = json.dumps({"plan": plan.as_dict(), **facts}, indent=1, ensure_ascii=False, allow_nan=False)
+        temporary = self.path / f".{RUN_FILE}.new"
+        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.replace(self.path / RUN_FILE)
 
     def read(self) -> tuple[TrainingPlan, dict[str, Any]]:
         """Return the plan of a run and the facts written when it began.

@@ -13,7 +13,7 @@ from facesearch.core.errors import FileWriteError
 from facesearch.evaluation.charts import Axis, Chart, Mark, Series
 from facesearch.evaluation.report import Headline, Report, Section, Table, render_report
 from facesearch.training.progress import Progress
-from facesearch.training.run_folder import RunFolder
+from facesearch.training.run_folder import CHANGE, RunFolder
 
 REMARKS = (
     "TAR: share of mated pairs that match at the threshold which lets through the stated share of non-mated pairs (FMR). All pairs "
@@ -48,7 +48,13 @@ def run_report(folder: RunFolder, progress: Progress, n_steps: int) -> Report:
     crops = f"{facts['n_crops']} crops of {facts['n_people']} people"
     sections = [section for section in (_learning(steps), _validations(validations, progress)) if section is not None]
     told = tuple((name, str(value)) for name, value in plan.changed().items())
-    sections.append(Section("The plan", "What was said otherwise than by default.", tables=(Table(("name", "value"), told),)))
+    tables = [Table(("name", "value"), told)]
+    changes = tuple(
+        (line["step"], name, str(value)) for line in lines if line["kind"] == CHANGE for name, value in line["plan"].items()
+    )
+    if changes:
+        tables.append(Table(("changed after step", "name", "value from there on"), changes))
+    sections.append(Section("The plan", "What was said otherwise than by default.", tables=tuple(tables)))
     return Report(
         title=plan.note or f"Training {facts['architecture']['backbone']} by {plan.loss}",
         facts=(

@@ -32,7 +32,7 @@ from facesearch.training.run_facts import require_same, run_facts
 from facesearch.training.run_folder import TENSORBOARD, RunFolder
 from facesearch.training.run_report import write_report
 from facesearch.training.samplers import PairSampler, PeopleSampler, Sampler, TurnSampler
-from facesearch.training.starting import Start, start_of, teachers_of
+from facesearch.training.starting import Start, require_crops, start_of, teachers_of
 from facesearch.training.trainer import Materials, Scalars, Tell, Trainer
 from facesearch.training.validation import embedded, read_names, require_pairs, split_people
 
@@ -90,6 +90,7 @@ def open_data(plan: TrainingPlan) -> Data:
     Raises:
         CropStoreError: A store is missing, unfinished or damaged.
         InputError: There are too few people to train or to validate on.
+        TrainingPlanError: The crops validated on are aligned otherwise than those trained on.
     """
     store = CropStore.open(plan.crops, cleaned=plan.cleaned)
     validation: CropStore | None
@@ -100,6 +101,8 @@ def open_data(plan: TrainingPlan) -> Data:
     else:
         training, validation = split_people(store, plan.held_out, plan.seed)
     if validation is not None:
+        both = f"a network trained on {Path(plan.crops).name} and validated on {Path(plan.validation or plan.crops).name}"
+        require_crops(store.alignment, validation.alignment, both)
         require_pairs(validation)
     return Data(training, validation, _sampler(plan, training))
 
@@ -229,6 +232,12 @@ def _run(
             stack.enter_context(folder.held())
         checkpoint = read_checkpoint(folder.newest_checkpoint(), expected=start.network.architecture) if goes_on else None
         first_step = checkpoint.step if checkpoint is not None else 0
+        if materials.n_steps < first_step:
+            raise TrainingPlanError(
+                f"run {folder.path.name} has done {first_step} steps, more than the {materials.n_steps} that it would have: say "
+                "more steps or epochs",
+                field="steps",
+            )
         if group.is_first:
             if checkpoint is None:
                 folder.begin(plan, facts)
@@ -236,7 +245,9 @@ def _run(
                     folder.note("warning", 0, text=overlap)
             else:
                 folder.forget_after(first_step)
-                say(f"goes on from step {first_step}")
+                changed = folder.change(plan, first_step)
+                told = ", ".join(f"{name} {value}" for name, value in changed.items())
+                say(f"goes on from step {first_step}" + (f" with {told}" if changed else ""))
             materials = dataclasses.replace(materials, scalars=_scalars(folder, first_step, stack, say))
         trainer = Trainer(materials)
         if checkpoint is not None:
@@ -260,10 +271,15 @@ def _materials(
     tell: Tell,
 ) -> Materials:
     """Return what the trainer works with."""
-    if data.sampler.batch_size // data.sampler.group % group.world:
+    n_groups = data.sampler.batch_size // data.sampler.group
+    if n_groups % group.world:
         raise InputError(
-            f"a batch of {data.sampler.batch_size // data.sampler.group} groups cannot be divided among {group.world} processes: "
-            f"choose a multiple of {group.world}"
+            f"a batch of {n_groups} groups cannot be divided among {group.world} processes: choose a multiple of {group.world}"
+        )
+    if group.world == n_groups and plan.drawn_by == "people":
+        raise InputError(
+            f"of {n_groups} people a batch each of {group.world} processes would have one and nobody to tell them from: take "
+            f"{2 * group.world} or more (people_per_batch)"
         )
     torch.manual_seed(plan.seed + 1)
     objective = Objective(plan, len(data.training.people), start.network.architecture.dim, teachers).to(device)

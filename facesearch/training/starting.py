@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from facesearch.embedding.card import EmbedderCard
 
 
+CLASSIFIERS = ("resnet-18", "resnet-50", "mobilenet-v3-small", "mobilenet-v3-large")
+"""Backbones whose published files end in a classifier of things: no head for faces."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Start:
     """A network to be trained.
@@ -66,34 +70,35 @@ def start_of(plan: TrainingPlan, models_folder: Path | None, alignment: Alignmen
         if backbone == "mobilenet":
             changes.setdefault("has_norms", True)  # without norms, random weights do not learn
         architecture = default_architecture(backbone, **changes)
-        _require_crops(architecture.alignment, alignment, f"backbone {backbone}")
+        require_crops(architecture.alignment, alignment, f"backbone {backbone}")
         return Start(build_network(architecture), "random weights", "")
-    file, base, licence = _file_and_architecture(plan, models_folder)
+    file, base, licence, has_head = _file_and_architecture(plan, models_folder)
     if plan.backbone is not None and plan.backbone != base.backbone:
         raise CheckpointFormatError(
             f"{plan.start} is a checkpoint of another architecture: backbone {base.backbone}, the plan says {plan.backbone}",
             path=str(file),
         )
     architecture = dataclasses.replace(base, **changes)
-    _require_crops(architecture.alignment, alignment, plan.start)
+    require_crops(architecture.alignment, alignment, plan.start)
     network = build_network(architecture)
     is_same_head = (architecture.dim, architecture.pooling, architecture.layer) == (base.dim, base.pooling, base.layer)
-    load_weights(network, file, with_head=is_same_head)
-    new_head = "" if is_same_head else ", with a new head of random weights"
+    load_weights(network, file, with_head=is_same_head and has_head)
+    new_head = "" if is_same_head and has_head else ", with a new head of random weights"
     # Its name and not its path: the text travels in cards.
     return Start(network, f"{Path(plan.start).name} ({file.name}){new_head}", digest_of(file), licence)
 
 
-def _file_and_architecture(plan: TrainingPlan, models_folder: Path | None) -> tuple[Path, Architecture, str]:
-    """Return the file of a plan's start, the architecture it is of, and its licence."""
+def _file_and_architecture(plan: TrainingPlan, models_folder: Path | None) -> tuple[Path, Architecture, str, bool]:
+    """Return the file of a plan's start, the architecture it is of, its licence, and whether it has a head of that architecture."""
     start = plan.start or ""
     path = Path(start)
     if path.is_file():
         carried = read_architecture(path) if path.suffix == ".safetensors" else None
         if carried is None and plan.backbone is None:
             raise TrainingPlanError(f"{start} does not say its architecture: say backbone", field="backbone")
-        licence = NOT_STATED if carried is None else metadata_of(path).get(LICENCE_KEY, NOT_STATED)
-        return path, carried if carried is not None else default_architecture(str(plan.backbone)), licence
+        if carried is not None:
+            return path, carried, metadata_of(path).get(LICENCE_KEY, NOT_STATED), True
+        return path, default_architecture(str(plan.backbone)), NOT_STATED, plan.backbone not in CLASSIFIERS
     found = card(start, models_folder)
     if found.format not in (*WEIGHTS_ALONE, "tensorflow"):
         raise TrainingPlanError(
@@ -101,7 +106,7 @@ def _file_and_architecture(plan: TrainingPlan, models_folder: Path | None) -> tu
             field="start",
         )
     found.verify_file()
-    return found.weights_path, _architecture_of(found), found.licence
+    return found.weights_path, _architecture_of(found), found.licence, True
 
 
 def _architecture_of(found: EmbedderCard) -> Architecture:
@@ -111,8 +116,17 @@ def _architecture_of(found: EmbedderCard) -> Architecture:
     return default_architecture(backbone, dim=found.dim, alignment=found.alignment, preparation=found.preparation)
 
 
-def _require_crops(wanted: Alignment, there: Alignment, whose: str) -> None:
-    """Raise unless crops are aligned as a network wants them."""
+def require_crops(wanted: Alignment, there: Alignment, whose: str) -> None:
+    """Raise unless crops are aligned as a network wants them.
+
+    Args:
+        wanted: By the network.
+        there: Of the crops.
+        whose: What the network is called.
+
+    Raises:
+        TrainingPlanError: They are not; names both.
+    """
     if _crop_of(wanted) != _crop_of(there):
         raise TrainingPlanError(
             f"{whose} wants crops aligned as {wanted.name} ({wanted.crop_px} px), the store's are {there.name} "
@@ -136,7 +150,7 @@ def teachers_of(plan: TrainingPlan, models_folder: Path | None, alignment: Align
     found = []
     for name in plan.teachers:
         one = card(name, models_folder)
-        _require_crops(one.alignment, alignment, f"teacher {name}")
+        require_crops(one.alignment, alignment, f"teacher {name}")
         if one.format not in WEIGHTS_ALONE and one.format != "torchscript":
             raise TrainingPlanError(
                 f"teacher {name} is {one.format}: torch runs files of weights and TorchScript", field="teachers"

@@ -224,7 +224,9 @@ class Trainer:
         """Log a step, and say where learning ends."""
         step = self.progress.step
         spread = spread_of(squared_distances(vectors), labels)
-        said = self._watch.look(value.own, float(value.own.loss.detach()), spread) if value.own.n_terms else None
+        # Asked also where the miner found no triplet: then the vectors are one, or nothing is left to learn.
+        is_by_labels = self._plan.loss != "distillation"
+        said = self._watch.look(value.own, float(value.own.loss.detach()), spread) if is_by_labels else None
         if not self._m.group.is_first:
             return
         if said is not None:

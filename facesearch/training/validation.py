@@ -83,6 +83,7 @@ def embedded(network: nn.Module, store: CropStore, *, device: str, bf16: bool, b
 
     Raises:
         ModelError: The network returned a vector without a direction (zero or NaN).
+        CropStoreError: A crop is damaged.
     """
     was_training = network.training
     network.eval()
@@ -134,12 +135,12 @@ def split_people(store: CropStore, held_out: float, seed: int) -> tuple[CropStor
     """Return the crops to train on and those of the people held out, drawn by their names' order and the seed.
 
     Returns:
-        Both; None where nobody is held out.
+        Both; None where nobody is to be held out. Of so few people that the share is nobody, the second is empty.
     """
+    if held_out == 0.0:
+        return store, None
     n_people = len(store.people)
     n_held = round(held_out * n_people)
-    if n_held == 0:
-        return store, None
     is_held = np.zeros(n_people, dtype=np.bool_)
     is_held[np.random.default_rng((seed, 0x5EED)).permutation(n_people)[:n_held]] = True
     return store.subset(~is_held[store.labels]), store.subset(is_held[store.labels])

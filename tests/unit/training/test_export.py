@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from facesearch.cli.main import execute
-from facesearch.core.errors import CheckpointFormatError, CheckpointNotFoundError, InputError
-from facesearch.core.face import FaceCrop
+from facesearch.core.errors import CheckpointFormatError, CheckpointNotFoundError, InputError, TrainingPlanError
+from facesearch.core.face import Alignment, FaceCrop
 from facesearch.embedding.embedder import NetworkEmbedder
 from facesearch.embedding.exported import exported_card
 from facesearch.embedding.registry import card
@@ -161,6 +161,15 @@ def test_what_is_said_of_adding_is_what_adding_wants(
     assert said[-1] == "--accept-licence"  # nobody said the licence of the photographs
     assert execute([*said[:-1], *here]) == 5
     assert execute([*said, *here]) == 0
+
+
+def test_thresholds_are_set_on_crops_of_the_networks_alignment_alone(trained: Path, tmp_path: Path) -> None:
+    other = write_faces(tmp_path / "wide", (2, 2), alignment=Alignment("wide-160", 160, None, 32))
+    with pytest.raises(TrainingPlanError, match=r"wants crops aligned as arcface-112 .* are wide-160 \(160 px\)"):
+        export_run(trained, tmp_path / "mine.safetensors", calibrate=other)
+    with pytest.raises(InputError, match="chooses from the store of --calibrate"):
+        export_run(trained, tmp_path / "mine.safetensors", people=tmp_path / "list.txt")
+    assert not (tmp_path / "mine.safetensors").exists()
 
 
 def test_files_that_do_not_belong_together_are_refused(trained: Path, faces: Path, tmp_path: Path) -> None:

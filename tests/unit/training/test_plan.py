@@ -61,8 +61,11 @@ def test_paths_in_a_file_are_its_folder_s_and_those_of_options_the_current_direc
     [
         ({}, "does not say crops"),
         ({"crops": "c", "rats": 1}, "unknown names rats"),
-        ({"crops": "c", "rate": "fast"}, "type float is needed, not 'fast'"),
-        ({"crops": "c", "steps": True}, "type int is needed, not True"),
+        ({"crops": "c", "rate": "fast"}, "the plan: rate: a value of type float is needed, not 'fast'"),
+        ({"crops": "c", "steps": True}, "steps: a value of type int is needed, not True"),
+        ({"crops": "c", "steps": 1e3}, "steps: a value of type int is needed, not 1000.0"),
+        ({"crops": "c", "rate": 10**400}, "rate: int too large"),
+        ({"crops": "c", "width": float("nan")}, "width lies in"),
         ({"crops": "c", "rate": -1.0}, "rate lies in"),
         ({"crops": "c", "rate": float("nan")}, "rate lies in"),
         ({"crops": "c", "loss": "softmax"}, "loss is one of triplet, .*not 'softmax'"),
@@ -71,8 +74,12 @@ def test_paths_in_a_file_are_its_folder_s_and_those_of_options_the_current_direc
         ({"crops": "c", "sampler": "turn"}, "sampler people, not turn"),
         ({"crops": "c", "loss": "contrastive", "sampler": "turn"}, "sampler pairs or people, not turn"),
         ({"crops": "c", "freeze_until": "block3"}, "freezing random weights"),
-        ({"crops": "c", "teachers": "mobilenet-128"}, "a list of names"),
-        ({"crops": 7}, "type str is needed, not 7"),
+        ({"crops": "c", "teachers": "mobilenet-128"}, "teachers: a list of names"),
+        ({"crops": 7}, "crops: a value of type str is needed, not 7"),
+        ({"crops": "c", "loss": "cosface", "miner": "hard"}, "loss cosface has none: leave miner hard out"),
+        ({"crops": "c", "teachers": ["a"], "teacher_weight": 0, "similarity_weight": 0}, "teachers of weight 0"),
+        ({"crops": "c", "validation_people": "list.txt"}, "say validation too"),
+        ({"crops": "c", "held_out": 0.0, "patience": 2}, "patience 2 counts validations, and nobody is validated on"),
     ],
 )
 def test_what_cannot_be_is_named(fields: dict[str, object], told: str) -> None:

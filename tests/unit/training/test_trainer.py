@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+import torchvision
 
 from facesearch.core.errors import (
     CheckpointFormatError,
@@ -23,12 +24,14 @@ from facesearch.core.errors import (
     TrainingDivergedError,
     TrainingPlanError,
 )
+from facesearch.core.face import Alignment
 from facesearch.embedding.architecture import default_architecture
 from facesearch.embedding.embedding_network import build_network
 from facesearch.embedding.weights import save_network
 from facesearch.training import session
 from facesearch.training.checkpoint import Checkpoint, checkpoints, read_checkpoint, write_checkpoint, write_whole
 from facesearch.training.crop_store import CropStore
+from facesearch.training.export import export_run
 from facesearch.training.run_folder import RunFolder
 from facesearch.training.session import resume, train
 from tests.training_files import run_twice, small_plan, write_faces
@@ -214,6 +217,11 @@ def test_a_batch_that_cannot_be_divided_is_refused(faces: Path, tmp_path: Path, 
     group = session.Group(0, 2)
     with pytest.raises(InputError, match="3 groups cannot be divided among 2"):
         session._materials(small_plan(faces), data, None, None, "cpu", group, teachers=(), tell=print)
+    data = session.open_data(small_plan(faces, people_per_batch=2))
+    with pytest.raises(
+        InputError, match="of 2 people a batch each of 2 processes would have one and nobody to tell them from: take 4"
+    ):
+        session._materials(small_plan(faces, people_per_batch=2), data, None, None, "cpu", group, teachers=(), tell=print)
 
 
 # Bad input
@@ -303,8 +311,9 @@ def test_a_gpu_that_is_absent_is_said(faces: Path, tmp_path: Path) -> None:
         ((6,), {"loss": "arcface", "batch_size": 4}, "there are 1"),
         ((1, 1, 1, 1, 1), {}, "people with one photograph: 5"),
         ((3, 3, 3, 3, 3), {"held_out": 0.2}, "validating needs two people"),
+        ((3, 3, 3, 3), {"held_out": 0.1}, "there are 0 people, .* or set held_out to 0"),
     ],
-    ids=["one-person", "one-class", "single-photographs", "nobody-to-validate-on"],
+    ids=["one-person", "one-class", "single-photographs", "one-to-validate-on", "nobody-to-validate-on"],
 )
 def test_too_few_people_are_said_before_anything_is_trained(tmp_path: Path, counts, changes, told: str) -> None:
     store = write_faces(tmp_path / "store", counts)
@@ -323,6 +332,16 @@ def test_a_damaged_crop_is_named(tmp_path: Path) -> None:
         train(small_plan(store, photographs_per_person=4), tmp_path / "run")
 
 
+def test_a_damaged_crop_among_those_validated_on_is_named(faces: Path, tmp_path: Path) -> None:
+    store = write_faces(tmp_path / "others", (2, 2))
+    part = next(store.glob("crops-*.bin"))
+    content = bytearray(part.read_bytes())
+    content[3 * 112 * 112 * 3 + 17] ^= 1
+    part.write_bytes(bytes(content))
+    with pytest.raises(CropStoreError, match=r"P01/01\.jpg .* is damaged"):
+        train(small_plan(faces, steps=1, validation=str(store), **NARROW), tmp_path / "run")
+
+
 def test_a_run_is_not_written_over_and_an_absent_one_is_said(faces: Path, tmp_path: Path) -> None:
     train(small_plan(faces, steps=1), tmp_path / "run")
     with pytest.raises(InputError, match="holds a run already"):
@@ -336,6 +355,63 @@ def test_a_run_is_not_written_over_and_an_absent_one_is_said(faces: Path, tmp_pa
 def test_crops_of_another_alignment_are_refused(faces: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingPlanError, match=r"wants crops aligned as .*150 px.* the store's are arcface-112 \(112 px\)"):
         train(small_plan(faces, backbone="dlib-resnet-29", dim=None), tmp_path / "run")
+
+
+def test_crops_of_another_alignment_are_not_validated_on(faces: Path, tmp_path: Path) -> None:
+    other = write_faces(tmp_path / "wide", (2, 2), alignment=Alignment("wide-160", 160, None, 32))
+    with pytest.raises(
+        TrainingPlanError, match=r"store and validated on wide wants .* arcface-112 .*store's are wide-160 \(160 px\)"
+    ):
+        train(small_plan(faces, validation=str(other)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_torchvisions_weights_are_begun_with_and_get_a_head(faces: Path, tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    published = torchvision.models.mobilenet_v3_small(weights=None).state_dict()
+    torch.save(published, tmp_path / "published.pth")
+    said: list[str] = []
+    train(
+        small_plan(faces, start=str(tmp_path / "published.pth"), dim=None, steps=1, freeze_until="all"),
+        tmp_path / "run",
+        tell=said.append,
+    )
+    assert "published.pth (published.pth), with a new head of random weights: stages up to top stay" in said[1]
+    trained = weights_in(tmp_path / "run" / "best.safetensors")
+    assert trained["fc.weight"].shape == (128, 576)
+    assert torch.equal(trained["stages.stem.0.weight"], published["features.0.0.weight"])
+
+
+def test_what_a_run_goes_on_with_stays_and_is_told(faces: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(small_plan(faces, steps=4, **NARROW), run, until=1)
+    assert resume(run, changes={"rate": 1e-5, "steps": 3}, until=2).n_steps == 3
+    said: list[str] = []
+    assert resume(run, tell=said.append).progress.step == 3
+    assert "goes on from step 2" in said
+    plan, _ = RunFolder(run).read()
+    assert (plan.rate, plan.steps) == (1e-5, 3)
+    changes = [line for line in RunFolder(run).lines() if line["kind"] == "change"]
+    assert changes == [{"kind": "change", "step": 1, "plan": {"rate": 1e-5, "steps": 3}}]
+    assert "changed after step" in (run / "report.html").read_text(encoding="utf-8")
+    export_run(run, tmp_path / "mine.safetensors")
+    card = json.loads((tmp_path / "mine.json").read_text(encoding="utf-8"))
+    assert card["training"]["plan"]["rate"] == 1e-5
+    assert card["training"]["plan_changes"] == [{"step": 1, "plan": {"rate": 1e-5, "steps": 3}}]
+    with pytest.raises(TrainingPlanError, match="has done 3 steps, more than the 2 that it would have"):
+        resume(run, changes={"steps": 2})
+
+
+@pytest.mark.parametrize("miner", ["semi-hard", "hard"])
+def test_one_vector_for_everybody_is_said_whatever_the_miner_finds(tmp_path: Path, miner: str) -> None:
+    """Of equal vectors no negative is farther than the positive: semi-hard mining finds nothing, and nothing is active."""
+    store = write_faces(tmp_path / "same", (2, 2), alike=True)
+    said: list[str] = []
+    plan = small_plan(store, steps=52, people_per_batch=2, miner=miner, augmentation="none", **{**NARROW, "layer": "block3"})
+    train(plan, tmp_path / "run", tell=said.append)
+    warnings = [line for line in said if line.startswith("warning: step 50: ")]
+    assert len(warnings) == 1
+    assert "collapse: for 50 steps people lay 0.0000 apart" in warnings[0]
 
 
 def test_early_stop_ends_a_run_that_gets_no_better(faces: Path, tmp_path: Path) -> None:
