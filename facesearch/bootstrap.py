@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from facesearch.core.calibration import Calibration
 from facesearch.core.decision import OperatingPoints, UnmeasuredPoints
 from facesearch.core.embedder_use import NamedEmbedder
-from facesearch.core.errors import IncompatibleTemplatesError, OperatingPointError, SettingsError, UncalibratedEmbedderError
+from facesearch.core.errors import OperatingPointError, SettingsError, UncalibratedEmbedderError
 from facesearch.core.face import Detection
 from facesearch.core.identity import Keep, KeptPicture
 from facesearch.core.image import Image
@@ -203,17 +203,12 @@ class Parts(MovingParts):
 
         Raises:
             IncompatibleTemplatesError: Its weights are not those of the collection's templates.
+            ModelError: It is not here.
         """
         made = self._with_settings(
             self.settings.model_copy(update={"embedder": embedder.name, "flip_average": embedder.is_flip_averaged})
         )
-        if made.embedder_id != embedder.embedder_id:
-            raise IncompatibleTemplatesError(
-                f"the collection is searched with {embedder.embedder_id}, {embedder.name} is {made.embedder_id} here: add the "
-                "weights it was embedded with (facesearch models add), or move it (facesearch gallery migrate --to NAME)",
-                embedder_id=made.embedder_id,
-                enrolled_with=embedder.embedder_id,
-            )
+        made.require_embedder(embedder)
         shared = ("store", "engine", "detector", "embedders", "service_choice")
         vars(made).update({name: getattr(self, name) for name in shared})
         return made

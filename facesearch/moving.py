@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facesearch.core.embedder_use import NamedEmbedder
+from facesearch.core.errors import IncompatibleTemplatesError, ModelError
 from facesearch.core.face import Alignment, FaceCrop
 from facesearch.core.identity import KeptPicture
 from facesearch.embedding.exported import is_path
@@ -56,6 +57,29 @@ class MovingParts(MeasuringParts):
             UnknownEmbedderError: There is none of this name.
         """
         return _remembered(name, card(name, self.models_folder), flip=self.settings.flip_average)
+
+    def require_embedder(self, wanted: NamedEmbedder) -> None:
+        """Raise where these objects are not of the embedder that a collection's templates are of.
+
+        Raises:
+            IncompatibleTemplatesError: Its weights are others here.
+            ModelError: It is not here.
+        """
+        try:
+            found_id = self.card.embedder_id(flip=wanted.is_flip_averaged)
+        except ModelError as exc:
+            raise type(exc)(
+                f"{exc.message}; a collection is searched with it: add it (facesearch models add), or move the collection "
+                "without it (facesearch gallery migrate --back or --to NAME, with --accept-worse)",
+                **exc.context,
+            ) from exc
+        if found_id != wanted.embedder_id:
+            raise IncompatibleTemplatesError(
+                f"the collection is searched with {wanted.embedder_id}, {wanted.name} is {found_id} here: add the weights it was "
+                "embedded with (facesearch models add), or move it (facesearch gallery migrate --to NAME, with --accept-worse)",
+                embedder_id=found_id,
+                enrolled_with=wanted.embedder_id,
+            )
 
     @cached_property
     def migration(self) -> MigrateGallery:

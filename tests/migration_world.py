@@ -16,7 +16,7 @@ import numpy as np
 
 from facesearch.core.decision import OperatingPoint, OperatingPoints
 from facesearch.core.embedder_use import NamedEmbedder
-from facesearch.core.errors import ImageDecodeError
+from facesearch.core.errors import ImageDecodeError, UnknownEmbedderError
 from facesearch.core.face import FaceCrop
 from facesearch.core.image import Image
 from facesearch.service.embedder_choice import EmbedderChoice
@@ -103,6 +103,8 @@ class TwoModels:
     def __init__(self, folder: Path, photos: Path, *, seconds_a_face: float = 0.0) -> None:
         folder.mkdir(exist_ok=True)
         self.photos = photos
+        self.gone: set[NamedEmbedder] = set()
+        """Embedders whose models were taken away."""
         self.old = World(folder, networks=FileNetworks(OLD, 0), points=points_of(OLD))
         self.store = self.old.store
         networks = FileNetworks(NEW, 5, seconds_a_face)
@@ -115,6 +117,8 @@ class TwoModels:
         self.faces = FaceSearchService(self._services(self.old))
 
         def side_of(one: NamedEmbedder) -> Side:
+            if one in self.gone:
+                raise UnknownEmbedderError(f"there is no embedder {one.name!r}")
             world = worlds[one.embedder_id]
             return Side(world.networks, world.indexes, world.points)
 
@@ -124,10 +128,18 @@ class TwoModels:
         return replace(world.services, embedders=self.choice)
 
     def _sources(self, by_digest):
-        # Crops of one embedder mean nothing to the other's fake: the target is whichever does not answer now.
-        target = self.old if self.current == NEW else self.new
-        nets = target.networks
-        return FaceSources(nets.decode, nets.align, nets.cut_kept, by_digest=by_digest)
+        # Crops of one embedder mean nothing to the other's fake: both are told of each.
+        old, new = self.old.networks, self.new.networks
+
+        def align(*asked):
+            old.align(*asked)
+            return new.align(*asked)
+
+        def cut_kept(*asked):
+            old.cut_kept(*asked)
+            return new.cut_kept(*asked)
+
+        return FaceSources(new.decode, align, cut_kept, by_digest=by_digest)
 
     @property
     def current(self) -> NamedEmbedder:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from facesearch.core.decision import OperatingPoints
-from facesearch.core.errors import EnrollmentError, FaceSearchError, InputError, LowQualityFaceError
+from facesearch.core.errors import EnrollmentError, FaceSearchError, IncompatibleTemplatesError, InputError, LowQualityFaceError
 from facesearch.core.identity import Collection, EnrolledTemplate, Identity, NewFace, Provenance, checked_label, checked_tags
-from facesearch.core.protocols import IdentityStore, StoreWriter
+from facesearch.core.protocols import IdentityStore, StoreReader, StoreWriter
 from facesearch.core.quality import QualityGate
 from facesearch.service.enroll_decisions import (
     Accepted,
@@ -111,6 +111,7 @@ class Enroll:
             DuplicateTemplateError: The same face of the same photograph is enrolled already.
             IdentityMismatchError: The face resembles none of the label's photographs.
             DuplicatePersonError: The face is that of somebody enrolled under another label.
+            IncompatibleTemplatesError: The collection is searched with another embedder, perhaps since a moment ago.
             UnknownIdentityError: Nobody in the collection has the id ``checks.identity_id``.
         """
         name = checked_label(collection, what="collection name")
@@ -165,7 +166,8 @@ class Enroll:
 
         Raises:
             LabelError: The collection name is not allowed.
-            StoreError: The database failed; nothing of the group was stored.
+            IncompatibleTemplatesError: The collection is searched with another embedder; nothing of the group was stored.
+            StoreError: The database failed; likewise.
         """
         name = checked_label(collection, what="collection name")
         outcomes: list[Enrollment | FaceSearchError | None] = [None] * len(faces)
@@ -236,6 +238,7 @@ class Enroll:
 
     def _decisions(self, writer: StoreWriter, name: str, faces: Sequence[FaceToEnroll]) -> EnrollmentDecisions:
         _, index = self._indexes.synced(writer, name)
+        _require_in_use(writer, name, index.embedder_id)
         return EnrollmentDecisions(writer, index, faces, collection=name, rules=self._rules)
 
     def _refuse_low_quality(self, face: FoundFace, checks: EnrollmentChecks) -> None:
@@ -244,6 +247,18 @@ class Enroll:
 
 def _checked(one: FaceToEnroll, tags: Iterable[str]) -> FaceToEnroll:
     return replace(one, label=checked_label(one.label), tags=checked_tags((*one.tags, *tags)))
+
+
+def _require_in_use(reader: StoreReader, collection: str, embedder_id: str) -> None:
+    """Raise where a collection was moved to another embedder while a face was embedded: it would be left behind with the former."""
+    use = reader.embedder_use(collection)
+    if use is not None and use.current.embedder_id != embedder_id:
+        raise IncompatibleTemplatesError(
+            f"collection {collection!r} was moved from {embedder_id} to {use.current.embedder_id} meanwhile: run it again; "
+            "what is enrolled already is not enrolled twice",
+            embedder_id=embedder_id,
+            enrolled_with=use.current.embedder_id,
+        )
 
 
 def _written(writer: StoreWriter, collection: str, accepted: Sequence[Accepted]) -> tuple[Enrollment, ...]:

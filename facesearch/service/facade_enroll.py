@@ -10,9 +10,9 @@ from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 
-from facesearch.core.errors import InputError
+from facesearch.core.errors import IncompatibleTemplatesError, InputError
 from facesearch.core.face import Box
-from facesearch.core.identity import Keep
+from facesearch.core.identity import Keep, checked_tags
 from facesearch.core.quality import QualityGate, checked_gate
 from facesearch.service.enroll import Enroll, Enrollment, EnrollmentChecks, FaceToEnroll
 from facesearch.service.enroll_folder import EnrollFolder, FileOutcome, FolderReport, LabelledFolder
@@ -102,8 +102,7 @@ class EnrollFacade:
             DuplicatePersonError: The face is that of somebody enrolled under another label: a template of theirs reaches the
                 threshold for FPIR 1e-3 over all templates.
         """
-        enrolment, pipeline = self._enrolment(self._collection(collection))
-        kept = enrolment.checked_keep(keep)
+        where, own_tags = self._collection(collection), checked_tags(tags)
         checks = EnrollmentChecks(
             new=new,
             allow_mismatch=allow_mismatch,
@@ -111,11 +110,14 @@ class EnrollFacade:
             quality_gate=checked_gate(quality_gate),
             identity_id=label if isinstance(label, int) else None,
         )
-        found = pipeline.face(photo, face, roi=roi)
-        picture = enrolment.make_picture(kept, photo, found.image, found.detection)
-        return enrolment.enroll(
-            (FaceToEnroll(found, str(label), picture),), collection=self._collection(collection), tags=tags, checks=checks
-        )[0]
+
+        def enrolled(enrolment: Enrolment, pipeline: FacePipeline) -> tuple[Enrollment, ...]:
+            kept = enrolment.checked_keep(keep)
+            found = pipeline.face(photo, face, roi=roi)
+            picture = enrolment.make_picture(kept, photo, found.image, found.detection)
+            return enrolment.enroll((FaceToEnroll(found, str(label), picture),), collection=where, tags=own_tags, checks=checks)
+
+        return self._with_embedder_in_use(where, enrolled)[0]
 
     def enroll_all(
         self,
@@ -144,21 +146,38 @@ class EnrollFacade:
         Raises:
             InputError: Not as many labels as faces, or a label twice.
         """
-        enrolment, pipeline = self._enrolment(self._collection(collection))
-        kept = enrolment.checked_keep(keep)
+        where = self._collection(collection)
         checks = EnrollmentChecks(
             allow_mismatch=allow_mismatch, allow_duplicate=allow_duplicate, quality_gate=checked_gate(quality_gate)
         )
-        faces = pipeline.faces(photo, roi=roi)
-        if len(labels) != len(faces):
-            boxes = [[round(value, 1) for value in one.detection.box] for one in faces]
-            raise InputError(f"{len(faces)} faces were found, {len(labels)} labels given; boxes: {boxes}", boxes=boxes)
-        chosen = [
-            FaceToEnroll(one, label, enrolment.make_picture(kept, photo, one.image, one.detection))
-            for one, label in zip(faces, labels, strict=True)
-            if label is not None
-        ]
-        return enrolment.enroll(chosen, collection=self._collection(collection), checks=checks)
+
+        def enrolled(enrolment: Enrolment, pipeline: FacePipeline) -> tuple[Enrollment, ...]:
+            kept = enrolment.checked_keep(keep)
+            faces = pipeline.faces(photo, roi=roi)
+            if len(labels) != len(faces):
+                boxes = [[round(value, 1) for value in one.detection.box] for one in faces]
+                raise InputError(f"{len(faces)} faces were found, {len(labels)} labels given; boxes: {boxes}", boxes=boxes)
+            chosen = [
+                FaceToEnroll(one, label, enrolment.make_picture(kept, photo, one.image, one.detection))
+                for one, label in zip(faces, labels, strict=True)
+                if label is not None
+            ]
+            return enrolment.enroll(chosen, collection=where, checks=checks)
+
+        return self._with_embedder_in_use(where, enrolled)
+
+    def _with_embedder_in_use(
+        self, collection: str, enrolled: Callable[[Enrolment, FacePipeline], tuple[Enrollment, ...]]
+    ) -> tuple[Enrollment, ...]:
+        """Enroll with the embedder of a collection; once more where the collection was moved to another one meanwhile."""
+        enrolment, pipeline = self._enrolment(collection)
+        try:
+            return enrolled(enrolment, pipeline)
+        except IncompatibleTemplatesError:
+            now, its_pipeline = self._enrolment(collection)
+            if now is enrolment:
+                raise
+            return enrolled(now, its_pipeline)
 
     def enroll_folder(
         self,
@@ -177,6 +196,7 @@ class EnrollFacade:
 
         Every file gets an outcome; a file that cannot be enrolled does not stop the others. A second run enrolls nothing twice and
         goes on where the first was interrupted, without looking again at files that it had done with and that have not changed.
+        So it does with the new embedder after the first stopped because the collection was moved to one.
 
         Args:
             folder: ``<label>/<picture>`` one level deep; with ``labels_csv`` the place its file names are relative to.
@@ -191,6 +211,7 @@ class EnrollFacade:
 
         Raises:
             InputError: No folder, or nothing in it to enroll.
+            IncompatibleTemplatesError: The collection was moved to another embedder meanwhile.
         """
         enrolment, _ = self._enrolment(self._collection(collection))
         return enrolment.enroll_folder(
@@ -232,6 +253,7 @@ class EnrollFacade:
 
         Raises:
             InputError: An option is none; here, before the first photograph is read.
+            IncompatibleTemplatesError: The collection was moved to another embedder meanwhile; what was yielded is enrolled.
         """
         enrolment, pipeline = self._enrolment(self._collection(collection))
         checks = EnrollmentChecks(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from facesearch.core.embedder_use import FLIP_SUFFIX, EmbedderUse, LackingFace, NamedEmbedder
-from facesearch.core.errors import IncompatibleTemplatesError, MigrationError, UncalibratedEmbedderError
+from facesearch.core.errors import IncompatibleTemplatesError, MigrationError, ModelError
 from facesearch.core.protocols import IdentityStore, StoreReader
 from facesearch.service.face_sources import FaceSources, LostFace, files_by_digest
 from facesearch.service.migration_checks import Verified, verified
@@ -23,7 +23,6 @@ FORGET_GROUP = 5_000
 
 SWITCH_TRIES = 20
 """Rounds after which a collection that is enrolled into all the time counts as not to be caught up with."""
-
 
 _ANY_FMR = 1e-2
 """Asked for to see whether an embedder has operating points at all."""
@@ -111,11 +110,14 @@ class MigrateGallery:
     ) -> Migrated:
         """Re-embed a collection, verify what was made, and switch to it. Run again after an interruption, it goes on.
 
+        A collection that was switched to it already is not moved: faces that have a template of the former embedder only are tried
+        again.
+
         Args:
             target: The embedder to move to.
             collection: The collection.
             photos: Folders to look for photographs in, by content, that are not where they were enrolled from.
-            accept_worse: Switch although clearly fewer of the sampled people are found.
+            accept_worse: Switch although clearly fewer of the sampled people are found, or the embedder in use is gone from here.
             on_progress: Told how far it is.
 
         Raises:
@@ -125,22 +127,25 @@ class MigrateGallery:
             InputError: One of ``photos`` is no folder.
         """
         use = self._begun(target, collection)
-        side, before = self._side_of(target), self._side_of(use.current)
-        sources = self._sources_of(self._found_files(use.current, target, collection, photos))
+        is_there = use.current.embedder_id == target.embedder_id
+        having = use.other if is_there and use.other is not None else use.current
+        side, before = self._side_of(target), self._side_in_use(having, is_needed=not (accept_worse or is_there))
+        sources = self._sources_of(self._found_files(having, target, collection, photos))
         n_embedded, after = 0, 0
         lost: list[LostFace] = []
         for _ in range(SWITCH_TRIES):
-            copied = CopyTemplates(self._store, side, sources, collection, use.current)
+            copied = CopyTemplates(self._store, side, sources, collection, having)
             after = copied.run(after, on_progress)
             n_embedded += copied.n_embedded
             lost += copied.lost
             checked = self._verified(collection, before, side)
             checked.require_itself()
-            if not accept_worse:
+            if not accept_worse and not is_there:
                 checked.require_no_loss()
-            before.indexes.save()  # saving cuts the history short: the index in use must not be left behind it
+            if before is not None:
+                before.indexes.save()  # saving cuts the history short: the index in use must not be left behind it
             side.indexes.save()  # so that others load the new index instead of building it when they are asked next
-            if self._switched(collection, use.current, target, after):
+            if is_there or self._switched(collection, use.current, target, after):
                 return self._migrated(collection, n_embedded, lost, checked)
         raise MigrationError(
             f"faces were enrolled into {collection!r} faster than they could be re-embedded: nothing was switched; run it again"
@@ -219,11 +224,13 @@ class MigrateGallery:
             after = page[-1].template_id
 
     def _begun(self, target: NamedEmbedder, collection: str) -> EmbedderUse:
-        """Note that a collection is on its way, unless it is already, and return its embedders."""
+        """Note that a collection is on its way, unless it is already or has arrived, and return its embedders."""
         with self._store.writing() as writer:
             use = self._state(writer, collection).use
             current, other = use.current, use.other
             if current.embedder_id == target.embedder_id:
+                if other is not None and not use.is_copying:
+                    return use
                 raise MigrationError(f"collection {collection!r} is searched with {target.embedder_id} already")
             if other is not None and other.embedder_id != target.embedder_id:
                 if use.is_copying:
@@ -252,7 +259,7 @@ class MigrateGallery:
         """
         try:
             self._side_of(current).points.at_fmr(_ANY_FMR)
-        except UncalibratedEmbedderError:
+        except (ModelError, IncompatibleTemplatesError):  # nobody measured it, or it is gone from here
             return
         self._side_of(target).points.at_fmr(_ANY_FMR)
 
@@ -271,12 +278,23 @@ class MigrateGallery:
             digests.update(one.image_digest for one in page)
             after = page[-1].template_id
 
-    def _verified(self, collection: str, before: Side, after: Side) -> Verified:
+    def _side_in_use(self, current: NamedEmbedder, *, is_needed: bool) -> Side | None:
+        """Return the side that new templates are compared with; None where its model is gone and nothing has to be compared."""
+        try:
+            return self._side_of(current)
+        except (ModelError, IncompatibleTemplatesError) as exc:
+            if not is_needed:
+                return None
+            raise MigrationError(
+                f"the new templates cannot be compared with those of {current.embedder_id}, which is gone from here: add it, or "
+                f"switch uncompared with --accept-worse"
+            ) from exc
+
+    def _verified(self, collection: str, before: Side | None, after: Side) -> Verified:
         with self._store.reading() as reader:
-            _, old = before.indexes.synced(reader, collection)
+            old = None if before is None else (before.indexes.synced(reader, collection)[1], before.embedder.embedder_id)
             _, new = after.indexes.synced(reader, collection)
-            sides = (old, before.embedder.embedder_id), (new, after.embedder.embedder_id)
-            return verified(reader, collection, *sides)
+            return verified(reader, collection, old, (new, after.embedder.embedder_id))
 
     def _switched(self, collection: str, current: NamedEmbedder, target: NamedEmbedder, after: int) -> bool:
         """Switch, in one transaction; return False where faces were enrolled since the last look."""

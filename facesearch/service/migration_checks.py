@@ -119,13 +119,15 @@ class Verified:
             )
 
 
-def verified(reader: StoreReader, collection: str, before: tuple[GalleryIndex, str], after: tuple[GalleryIndex, str]) -> Verified:
+def verified(
+    reader: StoreReader, collection: str, before: tuple[GalleryIndex, str] | None, after: tuple[GalleryIndex, str]
+) -> Verified:
     """Return what reading every new template, and searching for a sample of people, showed.
 
     Args:
         reader: One transaction, no older than the indexes.
         collection: Its name.
-        before: Index and id of the embedder in use.
+        before: Index and id of the embedder in use; None where it cannot be had: nobody is judged then.
         after: Index and id of the new one.
 
     Raises:
@@ -163,10 +165,14 @@ def _read_all(reader: StoreReader, collection: str, embedder_id: str) -> tuple[i
     return n_templates, sampled
 
 
-def _checked(reader: StoreReader, person: Identity, before: tuple[GalleryIndex, str], after: tuple[GalleryIndex, str]) -> SpotCheck:
+def _checked(
+    reader: StoreReader, person: Identity, before: tuple[GalleryIndex, str] | None, after: tuple[GalleryIndex, str]
+) -> SpotCheck:
     made = reader.template_batch_of((person.identity_id,), after[1])
     own_after, other_after = _scores(made, after[0])
-    own_before, other_before = _scores(reader.template_batch_of((person.identity_id,), before[1]), before[0])
+    own_before = other_before = None
+    if before is not None:
+        own_before, other_before = _scores(reader.template_batch_of((person.identity_id,), before[1]), before[0])
     last = Template(made.vectors[-1], after[1])
     near = after[0].search(last, 1)
     # A twin of the photograph may come first: what counts is that nothing comes before the template by more than rounding.

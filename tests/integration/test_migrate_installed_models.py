@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from facesearch import FaceSearch
 from facesearch.bootstrap import Parts
+from facesearch.core.embedder_use import EmbedderUse
 from facesearch.core.errors import IncompatibleTemplatesError, UncalibratedEmbedderError, UnknownEmbedderError
 from facesearch.embedding.description import Description
 from facesearch.embedding.library import ModelLibrary
@@ -85,3 +87,15 @@ def test_a_model_that_nobody_measured_does_not_take_the_place_of_one_that_decide
     parts.store.close()
     with FaceSearch(settings=settings) as other, pytest.raises(IncompatibleTemplatesError, match="gallery migrate --to"):
         other.search(hopper)
+
+
+def test_a_model_taken_away_is_named_with_the_ways_out(settings: Settings, hopper: np.ndarray) -> None:
+    mine = Parts(settings).named_embedder
+    shipped = Parts(settings.model_copy(update={"embedder": "mobilenet-128"}))
+    with shipped.store.writing() as writer:
+        writer.ensure_collection("default")
+        writer.set_embedder_use("default", EmbedderUse(mine))
+    shutil.rmtree(settings.models_dir / "mine")
+    with pytest.raises(UnknownEmbedderError, match=rf"{mine.embedder_id}.*models add.*migrate --back .*--accept-worse"):
+        shipped.embedders.current("default")
+    shipped.store.close()

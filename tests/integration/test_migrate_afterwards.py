@@ -1,0 +1,99 @@
+"""What comes after a collection was moved to another embedder: faces tried again, and enrolments that were begun before."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from facesearch.core.errors import IncompatibleTemplatesError, MigrationError
+from facesearch.service.enroll_many import LabelledPhotograph
+from tests.migration_world import NEW, OLD, TwoModels
+
+
+@pytest.fixture
+def two(tmp_path):
+    models = TwoModels(tmp_path / "data", tmp_path / "photos")
+    yield models
+    models.close()
+
+
+def test_faces_left_behind_are_tried_again_after_the_switch(two, tmp_path):
+    two.enroll(4)
+    shutil.move(two.photos / "P02", tmp_path / "away" / "P02")
+    two.photo(3, 1).rename(tmp_path / "away" / "single.jpg")
+    done = two.migration.to(NEW, collection="default")
+    assert (done.n_embedded, done.left_behind, len(done.lost)) == (8, ("P02",), 4)
+    again = two.migration.to(NEW, collection="default")
+    assert (again.n_embedded, again.left_behind, len(again.lost)) == (0, ("P02",), 4)
+    found = two.migration.to(NEW, collection="default", photos=[tmp_path / "away"])
+    assert (found.n_embedded, found.left_behind, found.lost) == (4, (), ())
+    assert (found.state.use.current, found.state.use.other, found.state.use.is_copying) == (NEW, OLD, False)
+    assert two.faces.identify(two.make(2, 9))[0].operating_point.embedder_id == NEW.embedder_id
+    assert two.counts() == {OLD.embedder_id: 12, NEW.embedder_id: 12}
+    assert two.migration.forget_former(collection="default") == 12
+    with pytest.raises(MigrationError, match="already"):
+        two.migration.to(NEW, collection="default")
+
+
+@pytest.mark.parametrize("of_several", [False, True])
+def test_an_enrolment_begun_before_the_switch_ends_with_the_new_embedder(two, of_several):
+    two.enroll(3)
+    late = two.make(9, 0)
+    embed = two.old.networks.embed
+
+    def switch_meanwhile(*asked):
+        two.old.networks.embed = embed
+        two.migration.to(NEW, collection="default")
+        return embed(*asked)
+
+    two.old.networks.embed = switch_meanwhile
+    enrolled = two.faces.enroll_all(late, ["P09"])[0] if of_several else two.faces.enroll(late, "P09", tags=iter(["guest"]))
+    assert enrolled.template.template.embedder_id == NEW.embedder_id
+    assert enrolled.identity.tags == (() if of_several else ("guest",))
+    assert two.counts() == {OLD.embedder_id: 9, NEW.embedder_id: 10}
+    assert two.migration.state("default").n_left_behind == 0
+
+
+def test_many_enrolments_stop_at_the_switch_and_go_on_with_the_new_embedder(two, monkeypatch):
+    monkeypatch.setattr("facesearch.service.enroll_many.GROUP_FACES", 1)
+    two.enroll(3)
+    wanted = [LabelledPhotograph(person, two.make(person, 0), f"P{person:02d}") for person in range(10, 14)]
+    outcomes = two.faces.enroll_many(wanted, n_workers=1)
+    assert next(outcomes).enrollment is not None
+    two.migration.to(NEW, collection="default")
+    with pytest.raises(IncompatibleTemplatesError, match=rf"moved from {OLD.embedder_id} to {NEW.embedder_id}.*again"):
+        list(outcomes)
+    assert two.counts() == {OLD.embedder_id: 10, NEW.embedder_id: 10}
+    codes = [one.error.code if one.error is not None else "" for one in two.faces.enroll_many(wanted, n_workers=1)]
+    assert codes == ["duplicate_template", "", "", ""]
+    assert two.migration.state("default").n_left_behind == 0
+
+
+def test_a_collection_whose_model_is_gone_is_moved_only_uncompared(two):
+    two.enroll(3)
+    two.migration.to(NEW, collection="default")
+    two.gone.add(NEW)
+    with pytest.raises(MigrationError, match=rf"{NEW.embedder_id}, which is gone from here.*--accept-worse"):
+        two.migration.back(collection="default")
+    assert two.current == NEW
+    done = two.migration.back(collection="default", accept_worse=True)
+    assert (two.current, done.n_embedded, done.verified.n_templates, done.verified.judged) == (OLD, 0, 9, ())
+    assert two.who(two.make(1, 40)) == "P01"
+
+
+def test_an_import_goes_by_the_embedder_of_the_collection(two, tmp_path):
+    two.enroll(3)
+    two.faces.export_collection(tmp_path / "old.faces")
+    two.migration.to(NEW, collection="default")
+    two.migration.forget_former(collection="default")
+    two.faces.export_collection(tmp_path / "new.faces")
+    for person in range(3):
+        two.faces.remove(f"P{person:02d}")
+    with pytest.raises(IncompatibleTemplatesError, match=rf"templates of {OLD.embedder_id}, .*'default' .* {NEW.embedder_id}"):
+        two.faces.import_collection(tmp_path / "old.faces")
+    two.faces.import_collection(tmp_path / "new.faces")
+    assert two.who(two.make(1, 40)) == "P01"
+    with pytest.raises(IncompatibleTemplatesError, match=rf"templates of {NEW.embedder_id}, .*'fresh' .* {OLD.embedder_id}"):
+        two.faces.import_collection(tmp_path / "new.faces", collection="fresh")
+    assert [one.collection.name for one in two.faces.collections()] == ["default"]
