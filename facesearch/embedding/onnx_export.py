@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facesearch.core.errors import FileWriteError, ModelFileError, UnsupportedModelError
+from facesearch.core.errors import FileWriteError, InputError, ModelFileError, UnsupportedModelError
 from facesearch.embedding.card import EmbedderCard
 from facesearch.embedding.networks import GRAPH_FORMATS, build_network
 from facesearch.embedding.probe import probe_pictures
@@ -67,14 +67,17 @@ def export_onnx(card: EmbedderCard, path: Path, engine: Engine) -> OnnxFile:
 
     Args:
         card: The embedder.
-        path: Where to; replaced where it exists.
+        path: Where to, ``….onnx``; replaced where it exists.
         engine: What the file is tried out by; one that reads ONNX.
 
     Raises:
+        InputError: The file has another suffix.
         UnsupportedModelError: The embedder is a graph already.
         ModelFileError: The file does not compute what the network does; nothing was written.
         FileWriteError: The folder cannot be written.
     """
+    if path.suffix.lower() != ".onnx":
+        raise InputError(f"an ONNX file is written as .onnx, not {path.name!r}", path=str(path))
     if card.format in GRAPH_FORMATS:
         raise UnsupportedModelError(f"{card.name} is {card.format} already: copy {card.weights_path}", name=card.name)
     network = build_network(card)

@@ -94,7 +94,13 @@ class FaceSources:
                 unusable = f"{place}: {exc.message}"
         if unusable:
             return LostFace(face, "unusable", unusable)
-        return LostFace(face, "gone", "no picture was kept and no file with the photograph's content was found")
+        return LostFace(face, "gone", f"no picture was kept and no file with the photograph's content was found{_looked_in(face)}")
+
+
+def _looked_in(face: LackingFace) -> str:
+    """Return where a relative path was looked for, to be said behind what was not found."""
+    is_elsewhere_perhaps = bool(face.source) and not Path(face.source).is_absolute()
+    return f"; {face.source!r} was looked for in {Path.cwd()}" if is_elsewhere_perhaps else ""
 
 
 def files_by_digest(folders: Iterable[str | os.PathLike[str]], wanted: Callable[[str], bool]) -> dict[str, str]:

@@ -119,6 +119,9 @@ def test_onnx_agrees_with_the_network_and_is_added_by_name(
     assert (added.dim, added.licence, added.alignment.crop_px) == (DIM, "MIT", 112)
     np.testing.assert_allclose(embedded(library, "mine-onnx", pixels), embedded(library, "mine", pixels), atol=AGREEMENT)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.onnx", "m.onnx.toml", "models", "trained.safetensors"]
+    with pytest.raises(InputError, match=r"is written as \.onnx, not 'm'"):  # models add would not know what it is
+        export_onnx(source, tmp_path / "m", ENGINE)
+    assert not (tmp_path / "m").exists()
     with pytest.raises(UnsupportedModelError, match="is onnx already"):
         export_onnx(added, tmp_path / "again.onnx", ENGINE)
     with pytest.raises(UnsupportedModelError, match="cannot be taken apart"):

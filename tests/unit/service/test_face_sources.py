@@ -79,6 +79,17 @@ def test_a_kept_picture_comes_first_then_the_file_then_the_folders(cutter, tmp_p
     assert cutter.cut == ["kept", str(here), str(here), str(there), str(there)]
 
 
+def test_a_relative_path_says_where_it_was_looked_for(cutter, tmp_path, monkeypatch):
+    (tmp_path / "a.jpg").write_bytes(b"photo")
+    monkeypatch.chdir(tmp_path)
+    assert isinstance(cutter.sources().crop(face("a.jpg"), None, ALIGNMENT), FaceCrop)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    lost = cutter.sources().crop(face("a.jpg"), None, ALIGNMENT)
+    assert isinstance(lost, LostFace)
+    assert (lost.reason, lost.detail.endswith(f"'a.jpg' was looked for in {tmp_path / 'elsewhere'}")) == ("gone", True)
+
+
 def test_another_picture_under_the_name_is_not_taken(cutter, tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(b"another photograph")
