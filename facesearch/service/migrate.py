@@ -178,12 +178,13 @@ class MigrateGallery:
         former = self._former(collection)
         with self._store.reading() as reader:
             current = self._state(reader, collection).use.current
+        indexes = self._side_of(current).indexes  # before anything is deleted: snapshots that hold it could not be, without
         n_removed = self._removed(collection, former, of_people_with=current.embedder_id)
         with self._store.writing() as writer:
             use = writer.embedder_use(collection)
             if use is not None and use.other == former and former.embedder_id not in writer.embedder_counts(collection):
                 writer.set_embedder_use(collection, replace(use, other=None))
-        self._side_of(current).indexes.purge(collection)
+        indexes.purge(collection)
         self._store.scrub()
         return n_removed
 
@@ -196,11 +197,12 @@ class MigrateGallery:
         use = self._noted(collection)
         if use is None or use.other is None or not use.is_copying:
             raise MigrationError(f"collection {collection!r} is not on its way to another embedder: there is nothing to abandon")
+        indexes = self._side_of(use.current).indexes
         n_removed = self._removed(collection, use.other, of_people_with=None)
         with self._store.writing() as writer:
             if writer.embedder_use(collection) == use:
                 writer.set_embedder_use(collection, EmbedderUse(use.current))
-        self._side_of(use.current).indexes.purge(collection)
+        indexes.purge(collection)
         return n_removed
 
     def lacking_faces(self, collection: str) -> Iterator[LackingFace]:
@@ -228,9 +230,11 @@ class MigrateGallery:
         with self._store.writing() as writer:
             use = self._state(writer, collection).use
             current, other = use.current, use.other
+            if current.embedder_id == target.embedder_id and (current != target or other is not None) and not use.is_copying:
+                arrived = replace(use, current=target)  # the same weights, perhaps under another name or in another place by now
+                writer.set_embedder_use(collection, arrived)
+                return arrived
             if current.embedder_id == target.embedder_id:
-                if other is not None and not use.is_copying:
-                    return use
                 raise MigrationError(f"collection {collection!r} is searched with {target.embedder_id} already")
             if other is not None and other.embedder_id != target.embedder_id:
                 if use.is_copying:
@@ -247,7 +251,7 @@ class MigrateGallery:
                 other = None
             self._require_points(current, target)
             # Back to the former one, its people who were left behind must stay searchable meanwhile: nothing to be noted then.
-            begun = use if other is not None else EmbedderUse(current, target, is_copying=True)
+            begun = replace(use, other=target) if other is not None else EmbedderUse(current, target, is_copying=True)
             writer.set_embedder_use(collection, begun)
             return begun
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from dataclasses import replace
 
 import pytest
 
-from facesearch.core.errors import IncompatibleTemplatesError, MigrationError
+from facesearch.core.embedder_use import EmbedderUse
+from facesearch.core.errors import IncompatibleTemplatesError, MigrationError, UnknownEmbedderError
 from facesearch.service.enroll_many import LabelledPhotograph
 from tests.migration_world import NEW, OLD, TwoModels
 
@@ -97,3 +100,36 @@ def test_an_import_goes_by_the_embedder_of_the_collection(two, tmp_path):
     with pytest.raises(IncompatibleTemplatesError, match=rf"templates of {NEW.embedder_id}, .*'fresh' .* {OLD.embedder_id}"):
         two.faces.import_collection(tmp_path / "new.faces", collection="fresh")
     assert [one.collection.name for one in two.faces.collections()] == ["default"]
+
+
+def test_the_same_weights_are_found_under_another_name(two, monkeypatch):
+    two.enroll(3)
+    elsewhere = replace(NEW, name="/moved/model.safetensors")
+    monkeypatch.setattr(two.new.networks, "embed", lambda crops: (_ for _ in ()).throw(RuntimeError("the machine went down")))
+    with pytest.raises(RuntimeError):
+        two.migration.to(NEW, collection="default")
+    monkeypatch.undo()
+    assert two.migration.to(elsewhere, collection="default").n_embedded == 9
+    assert two.migration.state("default").use == EmbedderUse(elsewhere, OLD)
+    assert two.migration.to(NEW, collection="default").n_embedded == 0
+    assert two.migration.state("default").use == EmbedderUse(NEW, OLD)
+    two.migration.forget_former(collection="default")
+    two.migration.to(elsewhere, collection="default")
+    assert two.migration.state("default").use == EmbedderUse(elsewhere)
+    with pytest.raises(MigrationError, match="already"):
+        two.migration.to(elsewhere, collection="default")
+
+
+@pytest.mark.parametrize("is_switched", [True, False])
+def test_nothing_is_deleted_half_where_a_model_is_gone(two, is_switched):
+    two.enroll(3)
+    if not is_switched:
+        two.new.indexes.save = lambda: (_ for _ in ()).throw(RuntimeError("the machine went down"))
+    with contextlib.suppress(RuntimeError):
+        two.migration.to(NEW, collection="default")
+    two.gone.add(two.current)
+    delete = two.migration.forget_former if is_switched else two.migration.abandon
+    with pytest.raises(UnknownEmbedderError):
+        delete(collection="default")
+    assert two.counts() == {OLD.embedder_id: 9, NEW.embedder_id: 9}
+    assert two.migration.state("default").use.other is not None
