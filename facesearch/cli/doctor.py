@@ -238,7 +238,7 @@ def _database(url: str) -> str:
 
 def _index(parts: Parts, name: str) -> str:
     with parts.store.reading() as reader:
-        status = parts.indexes.status(reader, name)
+        status = parts.embedders.current(name).indexes.status(reader, name)
     if not status.is_in_step:
         raise GalleryStaleError(
             f"{status.n_indexed} of {status.n_stored} templates are indexed, revision {status.index_revision} of "

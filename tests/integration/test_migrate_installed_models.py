@@ -11,6 +11,7 @@ from PIL import Image
 
 from facesearch import FaceSearch
 from facesearch.bootstrap import Parts
+from facesearch.cli.doctor import gallery_checks
 from facesearch.core.embedder_use import EmbedderUse
 from facesearch.core.errors import IncompatibleTemplatesError, UncalibratedEmbedderError, UnknownEmbedderError
 from facesearch.embedding.description import Description
@@ -87,6 +88,12 @@ def test_a_model_that_nobody_measured_does_not_take_the_place_of_one_that_decide
     parts.store.close()
     with FaceSearch(settings=settings) as other, pytest.raises(IncompatibleTemplatesError, match="gallery migrate --to"):
         other.search(hopper)
+    # Once it was moved, the doctor asks for the index that answers, whatever the setting says.
+    mine = Parts(settings)
+    with mine.store.writing() as writer:
+        writer.set_embedder_use("default", EmbedderUse(parts.named_embedder))
+    assert "1 templates, in step" in dict(gallery_checks(mine))["index of default"]()
+    mine.store.close()
 
 
 def test_a_model_taken_away_is_named_with_the_ways_out(settings: Settings, hopper: np.ndarray) -> None:
