@@ -153,6 +153,8 @@ def export(
     for point in made.figures.get("single", {}).get("operating_points", ()):
         told = f"FMR {point['fmr']:g}: threshold {point['threshold']:.4f}, TAR {100 * point['tar']:.2f} %"
         write_line(f"{told} ({point['n_mated_people']} people, {point['n_non_mated']:,} non-mated comparisons)")
+    if made.warning:
+        write_note(f"warning: {printable(made.warning)}")
     for fmr, why in made.unsupported:
         write_note(f"no threshold for FMR {fmr:g}: {printable(why)}")
     if "onnx" in found:

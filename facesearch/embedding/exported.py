@@ -30,6 +30,8 @@ def exported_card(path: Path) -> EmbedderCard:
         CheckpointFormatError: The card is malformed, or describes another file than the one beside it.
     """
     card_path, weights = path.with_suffix(".json"), path.with_suffix(".safetensors")
+    if not card_path.is_file() and not weights.is_file():
+        raise CheckpointNotFoundError(f"there is no file {path}", path=str(path))
     for file, what in ((card_path, "card"), (weights, "file of weights")):
         if not file.is_file():
             raise CheckpointNotFoundError(

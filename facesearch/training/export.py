@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from facesearch.core.arrays import Vectors
-from facesearch.core.errors import CheckpointNotFoundError, FileWriteError, InputError
+from facesearch.core.errors import CheckpointNotFoundError, CropStoreError, FileWriteError, InputError
 from facesearch.embedding.adding import OPEN_LICENCES, name_of
 from facesearch.embedding.architecture import Architecture
 from facesearch.embedding.card import EmbedderCard, Origin
@@ -26,7 +26,7 @@ from facesearch.training.crop_store import CropStore
 from facesearch.training.plan import TrainingPlan
 from facesearch.training.run_facts import data_facts, require_same
 from facesearch.training.run_folder import CHANGE, RunFolder
-from facesearch.training.session import open_data
+from facesearch.training.session import in_both, open_data
 from facesearch.training.starting import require_crops
 from facesearch.training.validation import embedded, read_names, require_pairs
 
@@ -40,12 +40,14 @@ class Exported:
         card_path: Its card.
         figures: What was measured, as ``models add`` reads it; empty where nothing was.
         unsupported: FMRs that the comparisons do not reach, with why.
+        warning: That thresholds were set on photographs trained on; empty where they were not.
     """
 
     card: EmbedderCard
     card_path: Path
     figures: Mapping[str, Any]
     unsupported: tuple[tuple[float, str], ...]
+    warning: str = ""
 
     def as_dict(self) -> dict[str, object]:
         """Return the result as plain values."""
@@ -56,6 +58,7 @@ class Exported:
             "card": str(self.card_path),
             "figures": dict(self.figures),
             "unsupported": [{"fmr": fmr, "why": why} for fmr, why in self.unsupported],
+            "warning": self.warning,
         }
 
 
@@ -88,7 +91,10 @@ def export_run(
     chosen = name_of(name if name is not None else output.stem.lower())
     network = load_best(run)
     store, measured_on = _calibration_store(run, calibrate, people)
+    warning = ""
     if store is not None:
+        warning = _seen_in_training(plan, store) if calibrate is not None else ""
+        measured_on += f"; {warning}" if warning else ""
         require_crops(network.architecture.alignment, store.alignment, f"the network of {folder.name}")
     figures: dict[str, Any] = {}
     unsupported: tuple[tuple[float, str], ...] = ()
@@ -109,7 +115,7 @@ def export_run(
         card_path.write_text(json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     except OSError as exc:
         raise FileWriteError(f"the card {card_path} cannot be written: {exc.strerror or exc}", path=str(card_path)) from exc
-    return Exported(card, card_path, figures, unsupported)
+    return Exported(card, card_path, figures, unsupported, warning)
 
 
 def load_best(run: RunFolder) -> EmbeddingNetwork:
@@ -154,6 +160,20 @@ def _calibration_store(run: RunFolder, calibrate: Path | None, people: Path | No
         store, told = store.of_people(read_names(people)), f"{told}, people of {people.name}"
     require_pairs(store)
     return store, told
+
+
+def _seen_in_training(plan: TrainingPlan, store: CropStore) -> str:
+    """Return a warning where photographs that thresholds are set on were trained on; nothing where the crops are gone meanwhile."""
+    try:
+        n_photographs, n_people = in_both(open_data(plan).training, store)
+    except CropStoreError:
+        return ""
+    if not n_photographs:
+        return ""
+    return (
+        f"{n_photographs} of these photographs, of {n_people} people, were trained on: strangers score higher, and more of them match "
+        "than the points say"
+    )
 
 
 def operating_points(vectors: Vectors, store: CropStore, measured_on: str) -> tuple[dict[str, Any], tuple[tuple[float, str], ...]]:

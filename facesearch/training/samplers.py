@@ -157,7 +157,7 @@ class PairSampler:
 
     def __init__(self, labels: ArrayLike, n_pairs: int, *, seed: int = 0) -> None:
         if n_pairs < 2 or n_pairs % 2:
-            raise InputError(f"pairs a batch are an even number of at least 2, not {n_pairs}")
+            raise InputError(f"pairs a batch are an even number of at least 2, not {n_pairs}: batch_size is twice that number")
         self._people = _People.of(labels).rows
         self._able = [rows for rows in self._people if rows.size >= 2]
         self._n_pairs, self._seed = n_pairs, seed
@@ -224,7 +224,7 @@ class TurnSampler:
         if self._n_people < 2:
             raise InputError(f"telling people apart needs two of them: there are {self._n_people}", n_people=self._n_people)
         if not 1 <= batch_size <= self._n:
-            raise InputError(f"a batch has 1 … {self._n} crops, as many as there are, not {batch_size}")
+            raise InputError(f"a batch has 1 … {self._n} crops, as many as there are, not {batch_size}: lower batch_size")
         self.batch_size, self._seed = batch_size, seed
 
     @property

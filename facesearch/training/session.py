@@ -109,16 +109,22 @@ def open_data(plan: TrainingPlan) -> Data:
 
 def overlap_of(data: Data) -> str | None:
     """Return a warning where photographs of the training set are among those validated on, by the digest of their bytes."""
-    if data.validation is None:
-        return None
-    trained = {row.digest: person for row, person in zip(data.training.rows, data.training.labels.tolist(), strict=True)}
-    both = [trained[row.digest] for row in data.validation.rows if row.digest in trained]
-    if not both:
+    both = 0, 0
+    if data.validation is not None:
+        both = in_both(data.training, data.validation)
+    if both == (0, 0):
         return None
     return (
-        f"{len(both)} photographs of {len(set(both))} people are trained on and validated on: the figures are too good; leave "
-        "these people out with train clean --against"
+        f"{both[0]} photographs of {both[1]} people are trained on and validated on: the figures are too good; leave these people "
+        "out with train clean --against"
     )
+
+
+def in_both(training: CropStore, other: CropStore) -> tuple[int, int]:
+    """Return how many photographs of one store are in another too, by the digest of their bytes, and of how many people."""
+    trained = {row.digest: person for row, person in zip(training.rows, training.labels.tolist(), strict=True)}
+    both = [trained[row.digest] for row in other.rows if row.digest in trained]
+    return len(both), len(set(both))
 
 
 def _sampler(plan: TrainingPlan, store: CropStore) -> Sampler:

@@ -18,6 +18,7 @@ from facesearch.inference.torch_engine import TorchEngine
 from facesearch.training.crop_store import CropStore
 from facesearch.training.export import export_run
 from facesearch.training.session import train
+from facesearch.training.validation import split_people
 from tests.training_files import small_plan, write_faces
 
 NARROW = {"backbone": "mobilenet", "width": 0.125, "layer": "block5", "pooling": "mean"}
@@ -163,6 +164,18 @@ def test_what_is_said_of_adding_is_what_adding_wants(
     assert execute([*said, *here]) == 0
 
 
+def test_thresholds_set_on_people_who_were_trained_on_say_so(
+    trained: Path, faces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute(["train", "export", str(trained), "-o", str(tmp_path / "mine.safetensors"), "--calibrate", str(faces)]) == 0
+    assert "warning: 24 of these photographs, of 12 people, were trained on" in capsys.readouterr().err
+    held_out = tmp_path / "held.txt"
+    seen = CropStore.open(faces)
+    trained_on = split_people(seen, 0.25, 0)[0].people
+    held_out.write_text("\n".join(sorted(set(seen.people) - set(trained_on))), encoding="utf-8")
+    assert export_run(trained, tmp_path / "mine.safetensors", calibrate=faces, people=held_out).warning == ""
+
+
 def test_thresholds_are_set_on_crops_of_the_networks_alignment_alone(trained: Path, tmp_path: Path) -> None:
     other = write_faces(tmp_path / "wide", (2, 2), alignment=Alignment("wide-160", 160, None, 32))
     with pytest.raises(TrainingPlanError, match=r"wants crops aligned as arcface-112 .* are wide-160 \(160 px\)"):
@@ -178,6 +191,8 @@ def test_files_that_do_not_belong_together_are_refused(trained: Path, faces: Pat
     with pytest.raises(InputError, match=r"written as \.safetensors, not 'mine\.onnx'"):
         export_run(trained, tmp_path / "mine.onnx")
     weights.rename(tmp_path / "other.safetensors")
+    with pytest.raises(CheckpointNotFoundError, match=r"there is no file .*nothing\.safetensors"):
+        exported_card(tmp_path / "nothing.safetensors")
     with pytest.raises(CheckpointNotFoundError, match=r"has no file of weights mine\.safetensors"):
         card(str(weights))
     weights.with_suffix(".json").rename(tmp_path / "other.json")
