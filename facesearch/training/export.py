@@ -171,8 +171,8 @@ def _seen_in_training(plan: TrainingPlan, store: CropStore) -> str:
     if not n_photographs:
         return ""
     return (
-        f"{n_photographs} of these photographs, of {n_people} people, were trained on: strangers score higher, and more of them match "
-        "than the points say"
+        f"{n_photographs} of these photographs, of {n_people} people, were trained on: strangers score higher, and more of them "
+        "match than the points say"
     )
 
 
