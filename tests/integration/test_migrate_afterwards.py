@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from facesearch.core.embedder_use import EmbedderUse
 from facesearch.core.errors import IncompatibleTemplatesError, MigrationError, UnknownEmbedderError
+from facesearch.core.jobs import JobState, NewJobItem
+from facesearch.service import bulk_enroll
 from facesearch.service.enroll_many import LabelledPhotograph
+from facesearch.service.job_records import JobRecords
 from tests.migration_world import NEW, OLD, TwoModels
 
 
@@ -133,3 +138,27 @@ def test_nothing_is_deleted_half_where_a_model_is_gone(two, is_switched):
         delete(collection="default")
     assert two.counts() == {OLD.embedder_id: 9, NEW.embedder_id: 9}
     assert two.migration.state("default").use.other is not None
+
+
+def test_a_job_that_the_switch_overtakes_goes_on_by_itself(two, monkeypatch):
+    monkeypatch.setattr(bulk_enroll, "RETRY_S", 0.0)
+    two.enroll(3)
+    photographs = [Path(two.make(person, 0)).read_bytes() for person in range(10, 13)]
+    jobs = JobRecords(two.store)
+    bulk = bulk_enroll.BulkEnroll(two.faces, jobs, lambda events: None, max_bytes=1000, max_items=100)
+    monkeypatch.setattr(bulk, "_start", lambda: None)
+    items = [NewJobItem(hashlib.sha256(data).hexdigest(), f"Person {place}") for place, data in enumerate(photographs)]
+    job_id = bulk.submit("default", "key", items, bulk_enroll.BulkOptions()).job_id
+    bulk.receive(job_id, photographs)
+    embed = two.old.networks.embed
+
+    def switch_meanwhile(crops):
+        two.old.networks.embed = embed
+        two.migration.to(NEW, collection="default")
+        return embed(crops)
+
+    two.old.networks.embed = switch_meanwhile
+    while bulk.work_once():
+        pass
+    assert jobs.get(job_id).state is JobState.DONE
+    assert two.counts() == {OLD.embedder_id: 9, NEW.embedder_id: 12}
