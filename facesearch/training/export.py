@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from facesearch.core.arrays import Vectors
-from facesearch.core.errors import CheckpointNotFoundError, CropStoreError, FileWriteError, InputError
+from facesearch.core.errors import CheckpointNotFoundError, FileWriteError, InputError
 from facesearch.embedding.adding import OPEN_LICENCES, name_of
 from facesearch.embedding.architecture import Architecture
 from facesearch.embedding.card import EmbedderCard, Origin
@@ -166,7 +166,7 @@ def _seen_in_training(plan: TrainingPlan, store: CropStore) -> str:
     """Return a warning where photographs that thresholds are set on were trained on; nothing where the crops are gone meanwhile."""
     try:
         n_photographs, n_people = in_both(open_data(plan).training, store)
-    except CropStoreError:
+    except InputError:  # they are gone, or other ones, meanwhile
         return ""
     if not n_photographs:
         return ""

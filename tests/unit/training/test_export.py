@@ -176,6 +176,16 @@ def test_thresholds_set_on_people_who_were_trained_on_say_so(
     assert export_run(trained, tmp_path / "mine.safetensors", calibrate=faces, people=held_out).warning == ""
 
 
+def test_thresholds_are_set_on_other_crops_where_those_trained_on_are_gone(faces: Path, tmp_path: Path) -> None:
+    people = tmp_path / "list.txt"
+    people.write_text("P00\nP01", encoding="utf-8")
+    plan = small_plan(faces, steps=1, validation=str(faces), validation_people=str(people), **NARROW)
+    train(plan, tmp_path / "run")
+    assert export_run(tmp_path / "run", tmp_path / "mine.safetensors", calibrate=faces).warning
+    people.unlink()
+    assert export_run(tmp_path / "run", tmp_path / "mine.safetensors", calibrate=faces).warning == ""
+
+
 def test_thresholds_are_set_on_crops_of_the_networks_alignment_alone(trained: Path, tmp_path: Path) -> None:
     other = write_faces(tmp_path / "wide", (2, 2), alignment=Alignment("wide-160", 160, None, 32))
     with pytest.raises(TrainingPlanError, match=r"wants crops aligned as arcface-112 .* are wide-160 \(160 px\)"):
