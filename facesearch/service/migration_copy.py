@@ -73,7 +73,11 @@ class CopyTemplates:
         self.lost: list[LostFace] = []
 
     def run(self, after: int, on_progress: Progress) -> int:
-        """Re-embed the faces whose template has an id above ``after``; return the highest that was looked at."""
+        """Re-embed the faces whose template has an id above ``after``; return the highest that was looked at.
+
+        Raises:
+            MigrationError: There is no picture of any face, or the move was abandoned meanwhile.
+        """
         with self._store.reading() as reader:
             total = reader.count_lacking(self._collection, self._id, having=self._having)
         n_done = 0
@@ -115,6 +119,12 @@ class CopyTemplates:
         if not pending:
             return
         with self._store.writing() as writer:
+            use = writer.embedder_use(self._collection)
+            in_use = [] if use is None else [one.embedder_id for one in (use.current, use.other) if one is not None]
+            if self._id not in in_use:  # nobody would delete them
+                raise MigrationError(
+                    f"the move of {self._collection!r} to {self._id} was abandoned by somebody else meanwhile: nothing was switched"
+                )
             made = writer.add_templates(self._collection, self._id, pending, enrolled_at=datetime.now(UTC))
         self.n_embedded += len(made)
 

@@ -162,3 +162,19 @@ def test_a_job_that_the_switch_overtakes_goes_on_by_itself(two, monkeypatch):
         pass
     assert jobs.get(job_id).state is JobState.DONE
     assert two.counts() == {OLD.embedder_id: 9, NEW.embedder_id: 12}
+
+
+def test_a_run_that_another_process_abandoned_leaves_no_templates_behind(two):
+    two.enroll(3)
+    embed = two.new.networks.embed
+
+    def abandoned_meanwhile(crops):
+        two.new.networks.embed = embed
+        two.migration.abandon(collection="default")
+        return embed(crops)
+
+    two.new.networks.embed = abandoned_meanwhile
+    with pytest.raises(MigrationError, match="abandoned"):
+        two.migration.to(NEW, collection="default")
+    assert two.counts() == {OLD.embedder_id: 9}
+    assert two.migration.to(NEW, collection="default").n_embedded == 9
