@@ -326,7 +326,13 @@ def read_plan(path: Path, changes: Mapping[str, object]) -> TrainingPlan:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         raise TrainingPlanError(f"the plan {path} cannot be read: {exc}", path=str(path)) from exc
-    return parse_plan({**_seen_from(path.parent, fields), **changes}, where=f"the plan {path}")
+    return parse_plan(changed_fields(_seen_from(path.parent, fields), changes), where=f"the plan {path}")
+
+
+def changed_fields(fields: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
+    """Return a plan's values with others instead of some; a length in epochs replaces one in steps, which would count otherwise."""
+    counts_epochs = changes.get("epochs") is not None and changes.get("steps") is None
+    return {**fields, **({"steps": None} if counts_epochs else {}), **changes}
 
 
 def _seen_from(folder: Path, fields: Mapping[str, object]) -> dict[str, object]:

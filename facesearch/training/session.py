@@ -26,7 +26,7 @@ from facesearch.training.frozen_prelu import freeze_slopes
 from facesearch.training.loader import BatchLoader
 from facesearch.training.memory import keep_freed_memory
 from facesearch.training.objective import Objective, Teacher
-from facesearch.training.plan import TrainingPlan, parse_plan
+from facesearch.training.plan import TrainingPlan, changed_fields, parse_plan
 from facesearch.training.progress import Progress
 from facesearch.training.run_facts import require_same, run_facts
 from facesearch.training.run_folder import TENSORBOARD, RunFolder
@@ -205,7 +205,7 @@ def resume(
             f"a run that goes on cannot change {', '.join(refused)}, only {', '.join(sorted(CHANGEABLE))}: start another run",
             field=refused[0],
         )
-    plan = parse_plan({**plan.as_dict(), **(changes or {})}, where=str(folder))
+    plan = parse_plan(changed_fields(plan.as_dict(), changes or {}), where=str(folder))
     return _run(plan, run, models_folder=models_folder, tell=tell, until=until, goes_on=True)
 
 

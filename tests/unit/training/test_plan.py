@@ -29,6 +29,14 @@ def test_a_file_is_read_and_options_count_where_both_speak(tmp_path: Path) -> No
     assert isinstance(read_plan(path, {}).rate, float)
 
 
+def test_a_length_in_epochs_replaces_one_in_steps(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text('crops = "store"\nsteps = 500\n', encoding="utf-8")
+    assert read_plan(path, {"rate": 0.5}).steps == 500
+    assert (read_plan(path, {"epochs": 3}).steps, read_plan(path, {"epochs": 3}).epochs) == (None, 3.0)
+    assert read_plan(path, {"epochs": 3, "steps": 7}).steps == 7
+
+
 def test_paths_in_a_file_are_its_folder_s_and_those_of_options_the_current_directory_s(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -398,6 +398,7 @@ def test_what_a_run_goes_on_with_stays_and_is_told(faces: Path, tmp_path: Path) 
     card = json.loads((tmp_path / "mine.json").read_text(encoding="utf-8"))
     assert card["training"]["plan"]["rate"] == 1e-5
     assert card["training"]["plan_changes"] == [{"step": 1, "plan": {"rate": 1e-5, "steps": 3}}]
+    assert resume(run, changes={"epochs": 2}, until=3).n_steps == 4  # instead of steps: two batches an epoch
     with pytest.raises(TrainingPlanError, match="has done 3 steps, more than the 2 that it would have"):
         resume(run, changes={"steps": 2})
 
