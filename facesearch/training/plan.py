@@ -173,9 +173,7 @@ class TrainingPlan:
                 "teachers of weight 0 teach nothing: raise teacher_weight or similarity_weight", field="teachers"
             )
         if self.validation_people is not None and self.validation is None:
-            raise TrainingPlanError(
-                "validation_people chooses from the store of validation: say validation too", field="validation_people"
-            )
+            raise TrainingPlanError("validation_people are those of a store: say validation too", field="validation_people")
         if self.patience and self.validation is None and self.held_out == 0.0:
             raise TrainingPlanError(
                 f"patience {self.patience} counts validations, and nobody is validated on: say validation, or raise held_out",
