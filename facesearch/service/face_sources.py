@@ -117,13 +117,22 @@ def files_by_digest(folders: Iterable[str | os.PathLike[str]], wanted: Callable[
     """
     found: dict[str, str] = {}
     for folder in folders:
-        if not is_folder(folder):
-            raise InputError(f"{os.fspath(folder)} is no folder", path=os.fspath(folder))
+        require_folder(folder)
         for path in _files(folder):
             digest = _digest(path)
             if digest is not None and wanted(digest):
                 found.setdefault(digest, str(path))
     return found
+
+
+def require_folder(folder: str | os.PathLike[str]) -> None:
+    """Raise where there is no such folder.
+
+    Raises:
+        InputError: There is none.
+    """
+    if not is_folder(folder):
+        raise InputError(f"{os.fspath(folder)} is no folder", path=os.fspath(folder))
 
 
 def _files(folder: str | os.PathLike[str]) -> Iterator[Path]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from facesearch.core.embedder_use import FLIP_SUFFIX, EmbedderUse, LackingFace, NamedEmbedder
 from facesearch.core.errors import IncompatibleTemplatesError, MigrationError, ModelError
 from facesearch.core.protocols import IdentityStore, StoreReader
-from facesearch.service.face_sources import FaceSources, LostFace, files_by_digest
+from facesearch.service.face_sources import FaceSources, LostFace, files_by_digest, require_folder
 from facesearch.service.migration_checks import Verified, verified
 from facesearch.service.migration_copy import CopyTemplates, Progress, Side
 
@@ -126,6 +126,8 @@ class MigrateGallery:
             MigrationError: It is moved elsewhere already, no photograph is left, or what was made does not hold up.
             InputError: One of ``photos`` is no folder.
         """
+        for folder in photos:  # before anything is noted
+            require_folder(folder)
         use = self._begun(target, collection)
         is_there = use.current.embedder_id == target.embedder_id
         having = use.other if is_there and use.other is not None else use.current

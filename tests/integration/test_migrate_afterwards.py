@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from facesearch.core.embedder_use import EmbedderUse
-from facesearch.core.errors import IncompatibleTemplatesError, MigrationError, UnknownEmbedderError
+from facesearch.core.errors import IncompatibleTemplatesError, InputError, MigrationError, UnknownEmbedderError
 from facesearch.core.jobs import JobState, NewJobItem
 from facesearch.service import bulk_enroll
 from facesearch.service.enroll_many import LabelledPhotograph
@@ -178,3 +178,10 @@ def test_a_run_that_another_process_abandoned_leaves_no_templates_behind(two):
         two.migration.to(NEW, collection="default")
     assert two.counts() == {OLD.embedder_id: 9}
     assert two.migration.to(NEW, collection="default").n_embedded == 9
+
+
+def test_a_folder_that_is_not_there_begins_no_move(two, tmp_path):
+    two.enroll(1)
+    with pytest.raises(InputError, match="is no folder"):
+        two.migration.to(NEW, collection="default", photos=[tmp_path, tmp_path / "nonesuch"])
+    assert two.migration.state("default").use == EmbedderUse(OLD)
