@@ -76,7 +76,9 @@ def _templates(parts: Parts, images: Path | None, store: Path | None) -> Vectors
 def export_model(
     context: typer.Context,
     name: Name,
-    onnx: Annotated[Path, typer.Option("--onnx", metavar="FILE", help="Where to; a description goes to FILE.toml.")],
+    onnx: Annotated[
+        Path, typer.Option("--onnx", metavar="FILE", help="Where to; a file there is replaced. A description goes to FILE.toml.")
+    ],
     as_json: options.AsJson = False,
 ) -> None:
     """Write an embedder as ONNX, mean and scale inside; it is tried out against the network before it is there."""
