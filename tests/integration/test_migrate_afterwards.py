@@ -185,3 +185,23 @@ def test_a_folder_that_is_not_there_begins_no_move(two, tmp_path):
     with pytest.raises(InputError, match="is no folder"):
         two.migration.to(NEW, collection="default", photos=[tmp_path, tmp_path / "nonesuch"])
     assert two.migration.state("default").use == EmbedderUse(OLD)
+
+
+def test_the_enrolment_of_a_folder_stops_at_the_switch_and_the_same_call_goes_on(two, tmp_path, monkeypatch):
+    monkeypatch.setattr("facesearch.service.enroll_folder.GROUP_FACES", 1)
+    folder = two.photos
+    for person in range(4):
+        two.make(person, 0)
+    told = []
+
+    def switch_after_the_first(outcome):
+        told.append(outcome.status)
+        if len(told) == 1:
+            two.migration.to(NEW, collection="default")
+
+    with pytest.raises(IncompatibleTemplatesError, match="run it again"):
+        two.faces.enroll_folder(folder, on_outcome=switch_after_the_first)
+    assert told == ["enrolled"]
+    report = two.faces.enroll_folder(folder)
+    assert [one.status for one in report.outcomes] == ["duplicate_template", "enrolled", "enrolled", "enrolled"]
+    assert two.counts() == {OLD.embedder_id: 1, NEW.embedder_id: 4}
