@@ -141,8 +141,7 @@ def clean(
     moved = {one.template_id: one for one in found.misplaced if one.other_id is not None}
     rows = [*(_moved(given, one) for one in moved.values()), *_unlike_their_label(given, moved, points, rule)]
     dropped = {one.row for one in rows if one.decision is RowDecision.DROPPED}
-    apart = [one.template_id for one in found.misplaced]
-    counts = np.bincount(np.delete(given.labels, apart), minlength=len(given.people))
+    counts = np.bincount(np.delete(given.labels, list(moved)), minlength=len(given.people))
     people = _overlapping(given, found.duplicates, counts, points.at_fpir(rule.merge_fpir, len(given.people)).threshold)
     if against:
         kept = _relabelled(given, moved, dropped)
@@ -261,7 +260,7 @@ def _overlapping(
     Args:
         given: The crops.
         duplicates: Labels that are alike, the surest first.
-        counts: Photographs of each label, those that are unlike it left out.
+        counts: Photographs of each label, those moved away left out: what was compared.
         threshold: Score from which they are merged.
     """
     merged: set[str] = set()

@@ -86,6 +86,9 @@ def test_a_single_photograph_merges_no_labels_however_alike_it_is():
     assert people == [("Ada B", PersonDecision.FLAGGED, "Ada")]
     _, people = decided(templates(("Ada", 0), *of("Ada B", 0, 3), *of("Ben", 1, 3)))
     assert people == [("Ada", PersonDecision.FLAGGED, "Ada B")]
+    rows, people = decided(templates(("Ada", 0), ("Ada", 1), *of("Ada B", 0, 3), *of("Ben", 1, 3)))
+    assert rows == {101: (RowDecision.MOVED, "Ben")}
+    assert people == [("Ada", PersonDecision.FLAGGED, "Ada B")]
 
 
 def test_what_is_less_sure_of_many_labels_is_only_flagged():
