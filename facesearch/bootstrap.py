@@ -317,9 +317,13 @@ class Parts(MovingParts):
     @cached_property
     def gallery_doctor(self) -> GalleryDoctor:
         """What looks galleries through for faults; imported late, since no other command needs it."""
-        from facesearch.service.gallery_doctor import GalleryDoctor
+        from facesearch.service.gallery_doctor import GalleryDoctor, Instruments
 
-        return GalleryDoctor(self.store, self.indexes, Exchange(self.store, embedder_id=self.embedder_id), self.points)
+        def instruments_of(collection: str) -> Instruments:
+            having = self.embedders.current(collection)
+            return Instruments(having.indexes, Exchange(self.store, embedder_id=having.embedder_id), having.points)
+
+        return GalleryDoctor(self.store, instruments_of)
 
     def _stored_calibration(self) -> Calibration | None:
         # Where none was made, comparing two photographs neither makes a database nor loads its library.

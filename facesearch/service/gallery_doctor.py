@@ -6,7 +6,7 @@ It changes nothing by itself, and nothing without an export to go back to unless
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from itertools import count
@@ -85,21 +85,32 @@ class Treated:
     message: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Instruments:
+    """What a collection is looked through with: that of the embedder that it is searched with.
+
+    Attributes:
+        indexes: What finds its people's neighbours.
+        exchange: Writes the export to go back to.
+        points: The embedder's operating points.
+    """
+
+    indexes: GalleryIndexes
+    exchange: Exchange
+    points: OperatingPoints
+
+
 class GalleryDoctor:
     """Examines collections and carries out proposals.
 
     Args:
         store: Where people are.
-        indexes: What finds their neighbours.
-        exchange: Writes the export to go back to.
-        points: The embedder's operating points.
+        instruments_of: Returns what a collection is looked through with.
     """
 
-    def __init__(self, store: IdentityStore, indexes: GalleryIndexes, exchange: Exchange, points: OperatingPoints) -> None:
+    def __init__(self, store: IdentityStore, instruments_of: Callable[[str], Instruments]) -> None:
         self._store = store
-        self._indexes = indexes
-        self._exchange = exchange
-        self._points = points
+        self._instruments_of = instruments_of
 
     def examine(self, collection: str, rule: ExaminationRule = DEFAULT_RULE) -> Checkup:
         """Look a collection through; see ``gallery_examination`` for what is looked for.
@@ -108,10 +119,11 @@ class GalleryDoctor:
             UnknownCollectionError: There is no such collection.
             IncompatibleTemplatesError: Everything in it was enrolled with other embedders.
         """
+        given = self._instruments_of(collection)
         with self._store.reading() as reader:
-            found_in, index = self._indexes.synced(reader, collection)
+            found_in, index = given.indexes.synced(reader, collection)
             batch = _whole(reader, collection, index.embedder_id)
-            status = self._indexes.status(reader, collection)
+            status = given.indexes.status(reader, collection)
             people = {one.identity_id: one for one in reader.identities(collection)}
             enrolled = {
                 one.template_id: one
@@ -119,7 +131,7 @@ class GalleryDoctor:
                 for one in reader.templates_of(identity_id)
                 if one.template.embedder_id == index.embedder_id
             }
-            found = examine(batch, survey(batch, index), self._points, rule) if len(batch) else Examination((), (), (), (), ())
+            found = examine(batch, survey(batch, index), given.points, rule) if len(batch) else Examination((), (), (), (), ())
         findings = (*_of_examination(found, people, enrolled), *_weak(enrolled, people))
         return Checkup(collection, found_in.uid, index.embedder_id, len(people), len(batch), status, accepted(findings))
 
@@ -138,7 +150,8 @@ class GalleryDoctor:
             InputError: The file cannot be used, or ``backup`` exists already.
             FileWriteError: The export cannot be written; nothing was changed.
         """
-        embedder_id = self._points.embedder_id
+        given = self._instruments_of(collection)
+        embedder_id = given.points.embedder_id
         with self._store.reading() as reader:
             uid = reader.collection(collection).uid
         read = read_proposals(proposals, collection=collection, collection_uid=uid, embedder_id=embedder_id)
@@ -146,7 +159,7 @@ class GalleryDoctor:
         if backup is not None:
             if is_there(backup):
                 raise InputError(f"{backup} exists already: name another file for the export", path=str(backup))
-            self._exchange.export(backup, collection=collection)
+            given.exchange.export(backup, collection=collection)
         merged: dict[int, int] = {}
         done = []
         for finding in wanted:

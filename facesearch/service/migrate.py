@@ -205,6 +205,7 @@ class MigrateGallery:
             if writer.embedder_use(collection) == use:
                 writer.set_embedder_use(collection, EmbedderUse(use.current))
         indexes.purge(collection)
+        self._store.scrub()
         return n_removed
 
     def lacking_faces(self, collection: str) -> Iterator[LackingFace]:

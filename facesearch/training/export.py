@@ -6,7 +6,7 @@ It trains nothing and adds nothing to the models folder: ``models add`` takes th
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,7 +103,7 @@ def export_run(
         vectors = embedded(prepared, store, device="cpu", bf16=False)
         figures, unsupported = operating_points(vectors, store, measured_on)
     source = _source(plan, facts)
-    licence = licence_of(plan.data_licence, str(facts.get("start_licence", "")))
+    licence = licence_of(plan.data_licence, str(facts.get("start_licence", "")), facts.get("teacher_licences", ()))
     texts = {LICENCE_KEY: licence, SOURCE_KEY: source}
     if figures:
         texts[FIGURES_KEY] = json.dumps(figures, allow_nan=False)
@@ -136,12 +136,13 @@ def load_best(run: RunFolder) -> EmbeddingNetwork:
     return network
 
 
-def licence_of(data_licence: str, start_licence: str) -> str:
+def licence_of(data_licence: str, start_licence: str, teacher_licences: Sequence[str] = ()) -> str:
     """Return the licence of weights that were trained on photographs of one licence, from weights of another (empty: from none).
 
-    What is not open stays: neither fine-tuning nor open photographs free weights of their terms.
+    What is not open stays: neither fine-tuning nor open photographs free weights of their terms, and whether terms of teachers
+    bind what learned from them is not for a program to decide.
     """
-    bound = [one for one in (data_licence, start_licence) if one and one.lower() not in OPEN_LICENCES]
+    bound = [one for one in (data_licence, start_licence, *teacher_licences) if one and one.lower() not in OPEN_LICENCES]
     return "; ".join(dict.fromkeys(bound)) or start_licence or data_licence
 
 
@@ -242,6 +243,7 @@ def _training(run: RunFolder, plan: TrainingPlan, facts: Mapping[str, Any]) -> d
         "start": facts["start"],
         "start_sha256": facts["start_sha256"],
         "start_licence": facts.get("start_licence", ""),
+        "teacher_licences": facts.get("teacher_licences", []),
         "plan": plan.told(),
         "plan_changes": changes,
         "protocol": "TAR at fixed FMR over all pairs of people held out, every person weighing the same, averaged weights",

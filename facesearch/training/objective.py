@@ -27,11 +27,13 @@ class Teacher:
         name: Its embedder id.
         network: Takes crops, uint8 ``(B, S, S, 3)``, returns vectors ``(B, dim)``; never trained.
         dim: Length of its vectors.
+        licence: Of its weights.
     """
 
     name: str
     network: nn.Module
     dim: int
+    licence: str = ""
 
 
 class StepValue(NamedTuple):

@@ -42,6 +42,7 @@ def run_facts(
         "start_sha256": start.digest,
         "start_licence": start.licence,
         "teachers": [one.name for one in teachers],
+        "teacher_licences": [one.licence for one in teachers],
         "architecture": start.network.architecture.as_dict(),
         **data_facts(training, validation),
         "n_crops": len(training),

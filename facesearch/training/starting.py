@@ -157,5 +157,5 @@ def teachers_of(plan: TrainingPlan, models_folder: Path | None, alignment: Align
             )
         one.verify_file()
         network = module_of(one).to(device).eval().requires_grad_(False)
-        found.append(Teacher(one.embedder_id(), network, one.dim))
+        found.append(Teacher(one.embedder_id(), network, one.dim, one.licence))
     return tuple(found)

@@ -12,7 +12,7 @@ import pytest
 from facesearch.core.decision import OperatingPoint, OperatingPoints
 from facesearch.core.errors import IncompatibleTemplatesError, InputError, ProtocolFileError, UnknownCollectionError
 from facesearch.service.exchange import Exchange
-from facesearch.service.gallery_doctor import GalleryDoctor
+from facesearch.service.gallery_doctor import GalleryDoctor, Instruments
 from facesearch.service.gallery_findings import Action, Finding, FindingKind, accepted, write_proposals
 from tests.world import EMBEDDER, POINTS, World, face_at, person_vector
 
@@ -52,7 +52,11 @@ class Clinic:
 @pytest.fixture
 def clinic(tmp_path: Path):
     world = World(tmp_path)
-    clinic = Clinic(world, GalleryDoctor(world.store, world.indexes, Exchange(world.store, embedder_id=EMBEDDER), POINTS), tmp_path)
+    clinic = Clinic(
+        world,
+        GalleryDoctor(world.store, lambda _: Instruments(world.indexes, Exchange(world.store, embedder_id=EMBEDDER), POINTS)),
+        tmp_path,
+    )
     for person in range(10):
         for number in range(4):
             clinic.enroll(f"{person}-{number}.jpg", person, f"p{person}", photo=person * 4 + number)
@@ -159,7 +163,7 @@ def test_proposals_of_another_database_are_refused(clinic: Clinic, tmp_path: Pat
     file = clinic.proposals()
     (tmp_path / "elsewhere").mkdir()
     world = World(tmp_path / "elsewhere")  # people and templates have the same numbers there
-    other = GalleryDoctor(world.store, world.indexes, Exchange(world.store, embedder_id=EMBEDDER), POINTS)
+    other = GalleryDoctor(world.store, lambda _: Instruments(world.indexes, Exchange(world.store, embedder_id=EMBEDDER), POINTS))
     for person in range(10):
         for number in range(4):
             world.faces.enroll(world.networks.portrait(f"{person}-{number}", person, 0.9, photo=number), f"q{person}")
@@ -215,7 +219,9 @@ def test_single_photographs_are_no_probable_duplicates_where_the_evidence_ends(c
     clinic.enroll("alone.jpg", 9, "p9 alone", photo=20)
     told = [one for one in clinic.found() if one[0] is FindingKind.DUPLICATE_PERSON]
     assert told == [(FindingKind.DUPLICATE_PERSON, True, Action.MERGE, "p9 alone", None, "p9")]
-    doctor = GalleryDoctor(clinic.world.store, clinic.world.indexes, Exchange(clinic.world.store, embedder_id=EMBEDDER), loose)
+    doctor = GalleryDoctor(
+        clinic.world.store, lambda _: Instruments(clinic.world.indexes, Exchange(clinic.world.store, embedder_id=EMBEDDER), loose)
+    )
     (doubtful,) = doctor.examine("default").findings
     assert (doubtful.kind, doubtful.is_probable, doubtful.is_accepted) == (FindingKind.DUPLICATE_PERSON, False, False)
 

@@ -192,7 +192,7 @@ def test_what_was_said_of_a_photograph_is_still_said_after_the_switch(two):
     assert all(one.floor is None for one in two.faces.identify(two.make(1, 61))[0].candidates)
 
 
-def test_a_model_that_knows_nobody_is_not_switched_to(two):
+def test_a_model_that_knows_nobody_is_not_switched_to(two, monkeypatch):
     two.enroll(24, 2)
     two.new.networks.blur = 1.0
     with pytest.raises(MigrationError, match=r"of 24 sampled people .* 24 are found .* --accept-worse"):
@@ -200,7 +200,10 @@ def test_a_model_that_knows_nobody_is_not_switched_to(two):
     assert two.current == OLD
     assert two.migration.state("default").use.is_copying
     assert two.who(two.make(3, 40)) == "P03"
+    scrubbed = []
+    monkeypatch.setattr(two.store, "scrub", lambda: scrubbed.append(two.counts()))
     assert two.migration.abandon(collection="default") == 48
+    assert scrubbed == [{OLD.embedder_id: 48}]  # nothing of what was deleted stays in the file
     assert two.counts() == {OLD.embedder_id: 48}
     with pytest.raises(MigrationError, match="nothing to abandon"):
         two.migration.abandon(collection="default")

@@ -69,6 +69,10 @@ def test_a_gallery_of_an_added_model_is_moved_to_the_shipped_one(
     (other,) = asked.identify(hopper)
     assert other.label == "Grace Hopper"
     assert other.candidates[0].score > 0.9999
+    with FaceSearch(settings=settings) as faces:  # whose setting names the other one
+        checkup = faces.gallery_doctor.examine("default")
+    assert checkup.embedder_id == answer.operating_point.embedder_id
+    assert (checkup.n_templates, checkup.index.is_in_step) == (2, True)
     with FaceSearch(settings=settings.model_copy(update={"embedder": "mobilenet-128"})) as plain:
         assert plain.identify(hopper)[0].candidates == other.candidates
     asked.close()

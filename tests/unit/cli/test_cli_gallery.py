@@ -9,7 +9,7 @@ import pytest
 
 from facesearch.cli.gallery import app
 from facesearch.service.exchange import Exchange
-from facesearch.service.gallery_doctor import GalleryDoctor
+from facesearch.service.gallery_doctor import GalleryDoctor, Instruments
 from tests.cli_fakes import FakeLibrary
 from tests.world import EMBEDDER, POINTS, World, face_at, person_vector
 
@@ -40,7 +40,7 @@ def library(tmp_path):
     wrong = world.networks.photo("wrong.jpg", (face_at(50, 50, 120), person_vector(0, 0.85, 6)))
     world.faces.enroll(wrong, "p1", allow_mismatch=True, allow_duplicate=True)
     library = FakeLibrary()
-    doctor = GalleryDoctor(world.store, world.indexes, Exchange(world.store, embedder_id=EMBEDDER), POINTS)
+    doctor = GalleryDoctor(world.store, lambda _: Instruments(world.indexes, Exchange(world.store, embedder_id=EMBEDDER), POINTS))
     library.fake.answers["parts"] = FakeParts(doctor, world.store, world.indexes)
     library.service = lambda _settings: world.faces
     yield library

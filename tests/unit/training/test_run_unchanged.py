@@ -132,6 +132,23 @@ def test_training_frees_no_weights_of_their_terms(data: str, start: str, licence
     assert licence_of(data, start) == licence
 
 
+def test_what_learned_from_a_teacher_of_other_terms_says_so(faces: Path, tmp_path: Path) -> None:
+    train(small_plan(faces, steps=1, held_out=0.4, data_licence="research only"), tmp_path / "teacher")
+    teacher = export_run(tmp_path / "teacher", tmp_path / "teacher.safetensors")
+    plan = small_plan(
+        faces,
+        teachers=("mobilenet-128", str(teacher.card.weights_path)),
+        steps=1,
+        held_out=0.4,
+        data_licence="CC0-1.0",
+    )
+    train(plan, tmp_path / "run")
+    made = export_run(tmp_path / "run", tmp_path / "mine.safetensors")
+    fields = json.loads(made.card_path.read_text(encoding="utf-8"))
+    assert fields["licence"] == made.card.licence == "research only"
+    assert fields["training"]["teacher_licences"] == ["Apache-2.0", "research only"]
+
+
 def test_a_card_has_the_terms_of_the_start_and_names_no_folder(faces: Path, tmp_path: Path) -> None:
     start = tmp_path / "start.safetensors"
     network = build_network(default_architecture("mobilenet-v3-small", dim=16))
