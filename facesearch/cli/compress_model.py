@@ -46,7 +46,7 @@ def compress_model(
     session = session_of(context)
     parts = session.library.parts(session.settings.model_copy(update={"embedder": name, "flip_average": False}))
     require_compressible(parts.models, parts.card, output, dim)
-    vectors = _templates(parts, images, store)
+    vectors = _templates(parts, images, store, dim)
     made = compress(parts.models, parts.card, output, vectors, dim, progress=lambda doing: write_note(f"{printable(doing)} …"))
     if as_json:
         write_json(made.as_dict())
@@ -56,20 +56,25 @@ def compress_model(
     write_line(f"not calibrated yet: facesearch models calibrate {made.card.name} --images DIR")
 
 
-def _templates(parts: Parts, images: Path | None, store: Path | None) -> Vectors:
-    """Return the templates that components are learnt of."""
+def _templates(parts: Parts, images: Path | None, store: Path | None, dim: int) -> Vectors:
+    """Return the templates that components are learnt of; too few are refused before any is made."""
+    from facesearch.embedding.compress import require_enough
+
+    if store is not None:
+        from facesearch.training.crop_store import CropStore
+        from facesearch.training.crop_templates import store_templates
+
+        crops = CropStore.open(store)
+        require_enough(len(crops), dim)
+        with progress("faces", lines_every_s=10.0) as advance:
+            return store_templates(crops, parts.embedder, on_progress=advance).vectors
+    if images is None:
+        raise InputError("models compress learns of --images DIR or of --store STORE: name one of them")
+    from facesearch.service.photograph_lists import read_any_folder
+
+    listed = read_any_folder(images)
+    require_enough(len(listed.labels), dim)
     with progress("faces", lines_every_s=10.0) as advance:
-        if store is not None:
-            from facesearch.training.crop_store import CropStore
-            from facesearch.training.crop_templates import store_templates
-
-            found = store_templates(CropStore.open(store), parts.embedder, on_progress=advance)
-            return found.vectors
-        if images is None:
-            raise InputError("models compress learns of --images DIR or of --store STORE: name one of them")
-        from facesearch.service.photograph_lists import read_folder
-
-        listed = read_folder(images)
         return parts.embed_photographs(listed.root, listed.labels, face="largest", on_progress=advance).vectors
 
 

@@ -138,11 +138,13 @@ def export(
     from facesearch.embedding.adding import OPEN_LICENCES
     from facesearch.training.export import export_run
 
+    if onnx is not None:
+        from facesearch.embedding.onnx_export import export_onnx, require_onnx
+
+        require_onnx(onnx)  # before anything is written
     made = export_run(folder, output, name=name, calibrate=calibrate, people=people)
     found = made.as_dict()
     if onnx is not None:
-        from facesearch.embedding.onnx_export import export_onnx
-
         session = session_of(context)
         parts = session.library.parts(session.settings.model_copy(update={"precision": "f32"}))
         found["onnx"] = export_onnx(made.card, onnx, parts.engine).as_dict()

@@ -65,12 +65,7 @@ def learn_components(vectors: Vectors, dim: int) -> Projection:
         InputError: ``dim`` is out of range or there are too few templates.
     """
     _require_fewer(dim, vectors.shape[1])
-    if len(vectors) < LEAST_PER_DIRECTION * dim:
-        raise InputError(
-            f"{dim} components are learnt of {LEAST_PER_DIRECTION * dim} faces at least, there are {len(vectors)}: name more "
-            "photographs, of people like those of the gallery",
-            n_vectors=len(vectors),
-        )
+    require_enough(len(vectors), dim)
     return fit_projection(vectors, dim, is_centred=False)
 
 
@@ -92,6 +87,24 @@ def require_compressible(library: ModelLibrary, source: EmbedderCard, name: str,
     require_weights(source)
     library.require_free(name)
     _require_fewer(dim, source.dim)
+
+
+def require_enough(n_faces: int, dim: int) -> None:
+    """Raise where there are too few faces to learn components of.
+
+    Args:
+        n_faces: Faces, or photographs that may each give one.
+        dim: Components.
+
+    Raises:
+        InputError: There are fewer than ``LEAST_PER_DIRECTION`` for each.
+    """
+    if n_faces < LEAST_PER_DIRECTION * dim:
+        raise InputError(
+            f"{dim} components are learnt of {LEAST_PER_DIRECTION * dim} faces at least, there are {n_faces}: name more "
+            "photographs, of people like those of the gallery",
+            n_vectors=n_faces,
+        )
 
 
 def _require_fewer(dim: int, n_numbers: int) -> None:

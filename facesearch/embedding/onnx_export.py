@@ -76,8 +76,7 @@ def export_onnx(card: EmbedderCard, path: Path, engine: Engine) -> OnnxFile:
         ModelFileError: The file does not compute what the network does; nothing was written.
         FileWriteError: The folder cannot be written.
     """
-    if path.suffix.lower() != ".onnx":
-        raise InputError(f"an ONNX file is written as .onnx, not {path.name!r}", path=str(path))
+    require_onnx(path)
     if card.format in GRAPH_FORMATS:
         raise UnsupportedModelError(f"{card.name} is {card.format} already: copy {card.weights_path}", name=card.name)
     network = build_network(card)
@@ -102,6 +101,16 @@ def export_onnx(card: EmbedderCard, path: Path, engine: Engine) -> OnnxFile:
     finally:
         temporary.unlink(missing_ok=True)
     return OnnxFile(path, description, n_bytes, difference, len(pictures))
+
+
+def require_onnx(path: Path) -> None:
+    """Raise unless a file is called as ONNX files are.
+
+    Raises:
+        InputError: It has another suffix.
+    """
+    if path.suffix.lower() != ".onnx":
+        raise InputError(f"an ONNX file is written as .onnx, not {path.name!r}", path=str(path))
 
 
 def _convert(network: torch.nn.Module, side: int, file: Path) -> None:

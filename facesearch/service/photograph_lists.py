@@ -92,16 +92,25 @@ class Attributes:
         return own or None
 
 
+def read_any_folder(folder: str | os.PathLike[str]) -> LabelledPhotographs:
+    """Return the photographs of ``<label>/<picture>``, of however many people.
+
+    Raises:
+        InputError: No folder, or nothing in it.
+    """
+    root = Path(folder)
+    return LabelledPhotographs(root, {file.path.relative_to(root): file.label for file in labelled_files(root)})
+
+
 def read_folder(folder: str | os.PathLike[str]) -> LabelledPhotographs:
-    """Return the photographs of ``<label>/<picture>``.
+    """Return the photographs of ``<label>/<picture>`` that are to be compared.
 
     Raises:
         InputError: No folder, nothing in it, or too few people or photographs for a comparison of either kind.
     """
-    root = Path(folder)
-    labels = {file.path.relative_to(root): file.label for file in labelled_files(root)}
-    checked_people(list(labels.values()), str(root))
-    return LabelledPhotographs(root, labels)
+    listed = read_any_folder(folder)
+    checked_people(list(listed.labels.values()), str(listed.root))
+    return listed
 
 
 def checked_people(labels: Sequence[str], where: str) -> None:

@@ -22,6 +22,8 @@ _DATA = {
     "validation_digest": "the crops validated on",
 }
 _BEGINNING = {"start_sha256": "the weights that it began with", "teachers": "the teachers"}
+_TEXTS = ("start", "start_sha256", "sampler", "torch", "crops_digest", "rows_digest", "validation_digest")
+_COUNTS = ("n_crops", "n_people", "n_validation_crops", "n_validation_people")
 
 
 def data_facts(training: CropStore, validation: CropStore | None) -> dict[str, object]:
@@ -60,6 +62,27 @@ def rows_digest(store: CropStore) -> str:
     for place, label in zip(store.places.tolist(), store.labels.tolist(), strict=True):
         sha.update(f"{place} {store.people[label]}\n".encode("utf-8", "surrogateescape"))
     return sha.hexdigest()
+
+
+def require_whole(facts: Mapping[str, Any]) -> None:
+    """Raise where facts that were read are not those of ``run_facts``: a report and a card are made of them.
+
+    Raises:
+        ValueError: Names what is missing or of another kind.
+    """
+    wrong = [name for name in _TEXTS if not isinstance(facts.get(name), str)]
+    wrong += [name for name in _COUNTS if type(facts.get(name)) is not int]
+    architecture = facts.get("architecture")
+    if not isinstance(architecture, dict) or not isinstance(architecture.get("backbone"), str):
+        wrong.append("architecture")
+    if not isinstance(facts.get("start_licence", ""), str):
+        wrong.append("start_licence")
+    for name in ("teachers", "teacher_licences"):
+        values = facts.get(name, [])
+        if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
+            wrong.append(name)
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)}: not there, or no such values")
 
 
 def require_same(then: Mapping[str, Any], now: Mapping[str, object], *, run: str) -> None:

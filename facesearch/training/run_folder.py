@@ -16,6 +16,7 @@ from typing import Any
 from facesearch.core.errors import CheckpointNotFoundError, FileWriteError, InputError
 from facesearch.training.checkpoint import newest
 from facesearch.training.plan import TrainingPlan, parse_plan
+from facesearch.training.run_facts import require_whole
 
 RUN_FILE = "run.json"
 LOG_FILE = "log.jsonl"
@@ -128,11 +129,13 @@ class RunFolder:
         path = self.path / RUN_FILE
         try:
             facts = json.loads(path.read_text(encoding="utf-8"))
-            return parse_plan(facts.pop("plan"), where=str(path)), facts
+            plan = parse_plan(facts.pop("plan"), where=str(path))
+            require_whole(facts)
         except OSError as exc:
             raise CheckpointNotFoundError(f"{self.path} is no run of training ({exc.strerror or exc})", path=str(path)) from exc
-        except (ValueError, KeyError, AttributeError) as exc:
+        except (ValueError, KeyError, AttributeError, TypeError) as exc:
             raise InputError(f"{path} is damaged: {exc}", path=str(path)) from exc
+        return plan, facts
 
     def newest_checkpoint(self) -> Path:
         """Return the checkpoint to go on from.
@@ -159,7 +162,7 @@ class RunFolder:
             stream.write(line + "\n")
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return the log; a last line that was cut off is left out."""
+        """Return the log as far as it is one; a last line that was cut off is left out."""
         try:
             texts = (self.path / LOG_FILE).read_text(encoding="utf-8").splitlines()
         except OSError:
@@ -167,9 +170,12 @@ class RunFolder:
         found = []
         for text in texts:
             try:
-                found.append(json.loads(text))
+                line = json.loads(text)
             except ValueError:
                 break
+            if not isinstance(line, dict) or type(line.get("step")) is not int or not isinstance(line.get("kind"), str):
+                break
+            found.append(line)
         return found
 
     def forget_after(self, step: int) -> None:

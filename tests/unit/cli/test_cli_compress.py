@@ -68,9 +68,13 @@ def test_compress_refuses_before_a_face_is_embedded(cli, service, tmp_path):
         ("200", "short", "2 … 127, not 200"),
         ("64", "Bad Name", "lower-case"),
         ("64", "mobilenet-128", "taken"),
+        ("64", "short", "256 faces at least, there are 1"),
     ):
         ran = cli(*wanted, "--dim", dim, "-o", name)
         assert ran.code in (2, 5), ran.err
         assert part in " ".join(ran.err.split())
+    crops = store_of_vectors(tmp_path / "store", [("Ada", 1)])
+    ran = cli("models", "compress", "mobilenet-128", "--store", str(crops), "--dim", "64", "-o", "short")
+    assert (ran.code, "there are 1" in " ".join(ran.err.split())) == (2, True)
     Parts.card = dataclasses.replace(Parts.card, format="onnx")
     assert "cannot be taken apart" in " ".join(cli(*wanted, "--dim", "64", "-o", "short").err.split())

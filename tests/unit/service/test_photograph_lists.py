@@ -10,6 +10,7 @@ from facesearch.core.errors import InputError, ProtocolFileError
 from facesearch.service.photograph_lists import (
     checked_people,
     overlap_warning,
+    read_any_folder,
     read_attributes,
     read_folder,
     read_names,
@@ -89,6 +90,10 @@ def test_a_folder_is_listed_by_label(tmp_path):
     listed = read_folder(tmp_path)
     assert dict(listed.labels) == {Path("Ada/1.jpg"): "Ada", Path("Ada/2.jpg"): "Ada", Path("Bob/1.jpg"): "Bob"}
     assert listed.n_people == 2
+    (tmp_path / "Bob/1.jpg").unlink()
+    with pytest.raises(InputError, match="of one person"):
+        read_folder(tmp_path)
+    assert len(read_any_folder(tmp_path).labels) == 2
 
 
 def test_attributes_are_of_files_before_labels(table):

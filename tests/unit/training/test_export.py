@@ -136,6 +136,9 @@ def test_it_can_be_added_and_written_as_onnx(
     monkeypatch.setenv("FACESEARCH_MODELS_DIR", str(tmp_path / "models"))
     weights, onnx = tmp_path / "mine.safetensors", tmp_path / "mine.onnx"
     here = ["--data-dir", str(tmp_path / "data")]
+    assert execute(["train", "export", str(trained), "-o", str(weights), "--onnx", str(tmp_path / "mine.pb"), *here]) == 2
+    assert "written as .onnx, not 'mine.pb'" in capsys.readouterr().err
+    assert not weights.exists()  # refused before anything was written
     assert (
         execute(
             ["train", "export", str(trained), "-o", str(weights), "--calibrate", str(faces), "--onnx", str(onnx), "--json", *here]

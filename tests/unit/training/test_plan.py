@@ -6,11 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from facesearch.core.errors import FaceSearchError, InputError, TrainingPlanError
+from facesearch.core.errors import InputError, TrainingPlanError
 from facesearch.training.augment import Augmentation
 from facesearch.training.plan import TrainingPlan, parse_plan, read_plan
 from facesearch.training.run_folder import RunFolder
 from facesearch.training.validation import read_names
+
+FACTS = {
+    **dict.fromkeys(("start", "start_sha256", "sampler", "torch", "crops_digest", "rows_digest", "validation_digest"), "x"),
+    **dict.fromkeys(("n_crops", "n_people", "n_validation_crops", "n_validation_people"), 3),
+    "start_licence": "",
+    "teachers": [],
+    "teacher_licences": [],
+    "architecture": {"backbone": "mobilenet"},
+}
 
 
 def test_a_plan_comes_back_from_its_values() -> None:
@@ -111,19 +120,45 @@ def test_an_augmentation_out_of_range_is_refused() -> None:
 
 def test_a_log_is_cut_back_and_a_torn_line_left_out(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
-    run.begin(TrainingPlan(crops="c"), {"start": "random"})
+    run.begin(TrainingPlan(crops="c"), FACTS)
     for step in (10, 20, 30):
         run.note("step", step, loss=1.0 / step)
-    with (run.path / "log.jsonl").open("a") as stream:
-        stream.write('{"kind": "st')
-    assert [line["step"] for line in run.lines()] == [10, 20, 30]
+    for torn in ('{"kind": "st', "3\n", '{"kind": "step"}\n', '{"kind": "step", "step": "4"}\n', '{"step": 4}\n'):
+        whole = (run.path / "log.jsonl").read_text()
+        (run.path / "log.jsonl").write_text(whole + torn)
+        assert [line["step"] for line in run.lines()] == [10, 20, 30], torn
+        (run.path / "log.jsonl").write_text(whole)
+    (run.path / "log.jsonl").write_text(whole + '{"kind": "st')
     run.forget_after(20)
     assert [line["step"] for line in run.lines()] == [10, 20]
     plan, facts = run.read()
     assert plan.crops == "c"
-    assert facts == {"start": "random"}
-    (run.path / "run.json").write_text("{", encoding="utf-8")
-    with pytest.raises(FaceSearchError, match="is damaged"):
+    assert facts == FACTS
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"n_crops": "many"}, "n_crops: not there"),
+        ({"start": None, "sampler": 3}, "start, sampler: not there"),
+        ({"architecture": []}, "architecture: not there"),
+        ({"teacher_licences": "MIT"}, "teacher_licences: not there"),
+        ({"start_licence": 1}, "start_licence: not there"),
+    ],
+)
+def test_a_run_with_facts_of_another_kind_is_damaged(tmp_path: Path, change: dict[str, object], told: str) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.begin(TrainingPlan(crops="c"), {**FACTS, **change})
+    with pytest.raises(InputError, match=f"is damaged: {told}"):
+        run.read()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3", '{"plan": []}', "{}"])
+def test_a_run_whose_file_is_something_else_is_damaged(tmp_path: Path, text: str) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.begin(TrainingPlan(crops="c"), FACTS)
+    (run.path / "run.json").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="is damaged"):
         run.read()
 
 
