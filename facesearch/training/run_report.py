@@ -96,7 +96,10 @@ def _learning(steps: list[dict[str, Any]]) -> Section | None:
         return None
     x = [line["step"] for line in steps]
 
-    def chart(title: str, label: str, names: tuple[tuple[str, str, str], ...], note: str) -> Chart:
+    def chart(title: str, label: str, names: tuple[tuple[str, str, str], ...], note: str) -> Chart | None:
+        names = tuple(one for one in names if any(one[0] in line for line in steps))  # no teachers, no line of theirs
+        if not names:
+            return None
         series = [[line.get(name, math.nan) for line in steps] for name, _, _ in names]
         highest = max((value for one in series for value in one if math.isfinite(value)), default=1.0)
         return Chart(
@@ -107,25 +110,23 @@ def _learning(steps: list[dict[str, Any]]) -> Section | None:
             note=note,
         )
 
-    return Section(
-        "Learning",
-        charts=(
-            chart("Loss", "loss", (("loss", "all of it", "first"), ("distillation", "teachers", "third")), ""),
-            chart(
-                "Active terms",
-                "share",
-                (("active", "above zero", "first"),),
-                "Pairs, triplets or crops that still teach something.",
-            ),
-            chart(
-                "Distances in a batch",
-                "squared distance",
-                (("mated_d2", "mated", "mated"), ("non_mated_d2", "non-mated", "non-mated")),
-                "Both falling to 0 is a collapse.",
-            ),
-            chart("Rate", "learning rate", (("rate", "rate", "muted"),), ""),
+    charts = (
+        chart("Loss", "loss", (("loss", "all of it", "first"), ("distillation", "teachers", "third")), ""),
+        chart(
+            "Active terms",
+            "share",
+            (("active", "above zero", "first"),),
+            "Pairs, triplets or crops that still teach something.",
         ),
+        chart(
+            "Distances in a batch",
+            "squared distance",
+            (("mated_d2", "mated", "mated"), ("non_mated_d2", "non-mated", "non-mated")),
+            "Both falling to 0 is a collapse.",
+        ),
+        chart("Rate", "learning rate", (("rate", "rate", "muted"),), ""),
     )
+    return Section("Learning", charts=tuple(one for one in charts if one is not None))
 
 
 def _validations(validations: list[dict[str, Any]], progress: Progress) -> Section | None:

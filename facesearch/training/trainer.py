@@ -236,8 +236,8 @@ class Trainer:
             return
         figures = {
             "loss": loss,
-            "distillation": float(value.distillation),
-            "active": value.own.n_active / max(1, value.own.n_terms),
+            "distillation": float(value.distillation) if self._plan.teachers else math.nan,
+            "active": value.own.n_active / max(1, value.own.n_terms) if is_by_labels else math.nan,
             "mated_d2": spread.mated,
             "non_mated_d2": spread.non_mated,
             "rate": rate,
@@ -253,8 +253,9 @@ class Trainer:
     def _told(self, known: Mapping[str, float]) -> str:
         progress = self.progress
         each = 1000 * progress.trained_s / max(1, progress.n_crops)
+        active = f"{100 * known['active']:.1f} % active, " if "active" in known else ""  # teachers alone have no terms
         return (
-            f"step {progress.step}/{self._m.n_steps}: loss {known['loss']:.4f}, {100 * known['active']:.1f} % active, "
+            f"step {progress.step}/{self._m.n_steps}: loss {known['loss']:.4f}, {active}"
             f"{each:.1f} ms a crop, {100 * progress.waited_s / max(1e-9, progress.trained_s):.1f} % of it waiting for crops"
         )
 

@@ -150,6 +150,18 @@ def test_a_fixed_extractor_trains_its_head_alone(faces: Path, weights: Path, tmp
     assert after["fc.weight"].shape == (8, 128)
 
 
+def test_a_run_is_told_by_what_it_learns_from(faces: Path, tmp_path: Path) -> None:
+    """Curves of what is not there lie on zero: of teachers where there are none, of triplets where teachers alone are copied."""
+    pages, lines = {}, {}
+    for name, changes in {"triplets": {}, "teachers": {"loss": "distillation", "teachers": ("mobilenet-128",)}}.items():
+        train(small_plan(faces, steps=11, people_per_batch=2, batch_size=4, **changes), tmp_path / name)
+        pages[name] = (tmp_path / name / "report.html").read_text(encoding="utf-8")
+        lines[name] = [line.keys() & {"distillation", "active"} for line in RunFolder(tmp_path / name).lines()]
+    assert lines == {"triplets": [{"active"}] * 2, "teachers": [{"distillation"}] * 2}
+    assert ("Active terms" in pages["triplets"], ">teachers<" in pages["triplets"]) == (True, False)
+    assert ("Active terms" in pages["teachers"], ">teachers<" in pages["teachers"]) == (False, True)
+
+
 def test_a_teacher_is_learned_from_beside_the_labels(faces: Path, tmp_path: Path) -> None:
     train(small_plan(faces, teachers=("mobilenet-128",), steps=1), tmp_path / "run")
     (line,) = [line for line in RunFolder(tmp_path / "run").lines() if line["kind"] == "step"]
