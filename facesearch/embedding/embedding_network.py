@@ -34,6 +34,7 @@ class EmbeddingNetwork(nn.Module):
         super().__init__()
         self.architecture = architecture
         self._frozen: tuple[str, ...] = ()
+        self._folded: list[nn.BatchNorm2d] = []
         self.stages = nn.ModuleDict(stages)
         self.pooling = build_pooling(architecture.pooling)
         n_pooled = self._n_pooled()
@@ -125,11 +126,34 @@ class EmbeddingNetwork(nn.Module):
         return self._frozen
 
     def train(self, mode: bool = True) -> EmbeddingNetwork:
-        """Set the mode, of frozen stages always that of use."""
+        """Set the mode, of frozen stages and folded norms always that of use."""
         super().train(mode)
         for name in self._frozen:
             self.stages[name].eval()
+        for norm in self._folded:
+            norm.eval()
         return self
+
+    def keep_folded_norms(self) -> int:
+        """Find the batch norms whose statistics are folded away and keep them in the mode of use; return how many there are.
+
+        Such a norm has mean 0 and variance 1 − ε (see ``frozen_inception``): it gives each channel an offset, which can be trained.
+        With a batch's mean it would take away twice what is in the offset already, and the network would be lost.
+        """
+        self._folded = [one for one in self.modules() if isinstance(one, nn.BatchNorm2d) and _is_folded(one)]
+        self.train(self.training)
+        return len(self._folded)
+
+    @property
+    def n_folded_norms(self) -> int:
+        """How many batch norms are folded, as the weights that were loaded say."""
+        return len(self._folded)
+
+    @property
+    def trained_norms(self) -> list[nn.BatchNorm2d]:
+        """The batch norms that have statistics of what is trained on: neither frozen nor folded."""
+        kept = {id(module) for name in self._frozen for module in self.stages[name].modules()} | {id(one) for one in self._folded}
+        return [one for one in self.modules() if isinstance(one, nn.BatchNorm2d) and id(one) not in kept]
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Return the parameters that are trained, by stage in order and ``HEAD`` last; frozen stages are left out."""
@@ -148,6 +172,14 @@ class EmbeddingNetwork(nn.Module):
                 raise ModelDescriptionError(
                     f"{self.architecture.backbone} has no layer {name!r}, only {', '.join(self.stage_names)}", field="layer"
                 )
+
+
+def _is_folded(norm: nn.BatchNorm2d) -> bool:
+    """Return whether a norm's statistics are those of none: mean 0 and variance 1 − ε to the bit, which no count gives."""
+    mean, variance = norm.running_mean, norm.running_var
+    if mean is None or variance is None:
+        return False
+    return not bool(mean.any()) and torch.equal(variance, torch.full_like(variance, 1.0 - norm.eps))
 
 
 def build_network(architecture: Architecture) -> EmbeddingNetwork:

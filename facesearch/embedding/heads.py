@@ -15,6 +15,9 @@ from facesearch.core.errors import ModelDescriptionError
 LEAST = 1e-6
 """Values below it count as this in GeM: roots of nothing have no slope."""
 
+LEAST_NORM = 1e-4
+"""Regions' maxima shorter than this are not brought to unit norm in R-MAC: the slope of a direction grows as 1/length."""
+
 GEM_START = 3.0
 """Power that GeM starts with, as Radenović et al. found it."""
 
@@ -73,8 +76,10 @@ class Gem(nn.Module):
         """Return shape ``(N, C)``."""
         # In float32 whatever the arithmetic around: the third power of bf16 values loses what the root should find.
         values = features.float().clamp_min(LEAST)
-        pooled: torch.Tensor = values.pow(self.power).mean(dim=(2, 3)).pow(1.0 / self.power)
-        return pooled
+        # In shares of each channel's largest value: high powers of small numbers are 0, whose root has no slope, of large ones inf.
+        highest = values.detach().amax(dim=(2, 3), keepdim=True)
+        pooled: torch.Tensor = (values / highest).pow(self.power).mean(dim=(2, 3)).pow(1.0 / self.power)
+        return pooled * highest.flatten(1)
 
 
 class Rmac(nn.Module):
@@ -94,7 +99,7 @@ class Rmac(nn.Module):
         for top, left, side in rmac_regions(int(places.shape[1]), int(places.shape[2])):
             if (top, side) not in rows:
                 rows[top, side] = places[:, top : top + side].amax(dim=1)
-            parts.append(nn.functional.normalize(rows[top, side][:, left : left + side].amax(dim=1), dim=1))
+            parts.append(nn.functional.normalize(rows[top, side][:, left : left + side].amax(dim=1), dim=1, eps=LEAST_NORM))
         return torch.stack(parts).sum(dim=0)
 
 

@@ -86,6 +86,7 @@ def load_weights(network: EmbeddingNetwork, file: Path, *, sha256: str | None = 
         unfilled = tuple(sorted(name for name in wanted if name.startswith(_HEAD)))
         tensors |= {name: wanted[name] for name in unfilled}
     fill(network, tensors, source=str(file))
+    network.keep_folded_norms()
     return unfilled
 
 

@@ -29,7 +29,7 @@ class MarginSoftmax(nn.Module):
         dim: Of the vectors.
         scale: What cosines are multiplied by.
         margin: In radians (ArcFace) or as a cosine (CosFace).
-        share: Of the other people looked at in a step, in (0, 1]; 1 looks at all.
+        share: Of the people who are not in the batch, how many a step looks at beside the batch's own, in (0, 1]; 1 looks at all.
 
     Raises:
         InputError: A number is out of range.
@@ -51,7 +51,7 @@ class MarginSoftmax(nn.Module):
         """Return the classes that a step looks at, ascending int64: those of the batch, and as many others as the share says."""
         own = torch.unique(labels)
         n_people = self.weight.shape[0]
-        n_wanted = max(own.numel(), math.ceil(self.share * n_people))
+        n_wanted = own.numel() + math.ceil(self.share * (n_people - own.numel()))
         if n_wanted >= n_people:
             return torch.arange(n_people, device=labels.device)
         # The batch's people rank first, the others at random: a draw without a copy of the list of the others.

@@ -104,15 +104,16 @@ class Spread(NamedTuple):
 def spread_of(distances: torch.Tensor, labels: torch.Tensor) -> Spread:
     """Return the mean squared distances of a batch."""
     pairs = all_pairs_of(labels)
-    found = distances.detach()[pairs.one, pairs.other].double()
+    found = distances.detach()[pairs.one, pairs.other]
     return Spread(float(found[pairs.is_mated].mean()), float(found[~pairs.is_mated].mean()))
 
 
 class CollapseWatch:
-    """Watches a run for the two ways in which learning by triplets or pairs ends: every vector the same, or nothing left to learn.
+    """Watches a run for the ends of learning: every vector the same, a loss that stays at its margin, nothing left to learn.
 
     Args:
-        margin: Of the loss; None for a loss without one, which cannot vanish.
+        margin: Of the loss; None for a loss without one, which can neither stay at it nor vanish.
+        miner: Of the triplets; None where none are mined.
         window: Steps that must agree before anything is said, at least 1.
     """
 
@@ -122,19 +123,26 @@ class CollapseWatch:
     VANISHED = 0.005
     """Share of active terms below which there is nothing to learn from."""
 
-    def __init__(self, margin: float | None, window: int = 50) -> None:
+    AT_MARGIN = 0.02
+    """Share of the margin within which a loss stands at it: that of people who are no farther apart than photographs of one."""
+
+    TOLD_APART = 0.1
+    """Share of the margin that non-mated pairs must lie beyond mated ones for a loss at the margin to be learning."""
+
+    def __init__(self, margin: float | None, miner: str | None = None, window: int = 50) -> None:
         if window < 1:
             raise InputError(f"a window has at least one step, not {window}")
-        self._margin, self._window = margin, window
-        self._collapsed = self._vanished = 0
+        self._margin, self._miner, self._window = margin, miner, window
+        self._collapsed = self._stuck = self._vanished = 0
 
     def state(self) -> dict[str, int]:
         """Return what it counted, as plain values."""
-        return {"collapsed": self._collapsed, "vanished": self._vanished}
+        return {"collapsed": self._collapsed, "stuck": self._stuck, "vanished": self._vanished}
 
     def restore(self, state: Mapping[str, int]) -> None:
         """Go on counting from there."""
         self._collapsed, self._vanished = int(state["collapsed"]), int(state["vanished"])
+        self._stuck = int(state.get("stuck", 0))
 
     def look(self, value: LossValue, loss: float, spread: Spread) -> str | None:
         """Return what is wrong and what to do, once in a window; None while learning goes on.
@@ -145,19 +153,34 @@ class CollapseWatch:
             spread: Of the batch.
         """
         self._collapsed = self._collapsed + 1 if spread.non_mated < self.COLLAPSED else 0
+        is_at_margin = self._margin is not None and abs(loss - self._margin) <= self.AT_MARGIN * self._margin
+        is_stuck = is_at_margin and spread.non_mated - spread.mated < self.TOLD_APART * (self._margin or 0.0)
+        self._stuck = self._stuck + 1 if is_stuck else 0
         idle = self._margin is not None and value.n_active < max(1.0, self.VANISHED * value.n_terms)
         self._vanished = self._vanished + 1 if idle else 0
+        gentler = "a lower rate or a longer warm-up"
+        if self._miner == "hard":
+            gentler += ", and with miner semi-hard or distance-weighted instead of hard"
         if self._collapsed >= self._window:
-            self._collapsed = 0
-            at_margin = "" if self._margin is None else f", and the loss {loss:.3f} stands at its margin {self._margin:g}"
+            self._collapsed = self._stuck = 0
+            at_margin = f", and the loss {loss:.3f} stands at its margin {self._margin:g}" if is_at_margin else ""
+            unmined = f", and miner {self._miner} finds no triplet" if self._miner and not value.n_terms else ""
             return (
-                f"collapse: for {self._window} steps people lay {spread.non_mated:.4f} apart (random directions: 2){at_margin}. "
-                "Start again with a lower rate or a longer warm-up, and with miner semi-hard or distance-weighted instead of hard"
+                f"collapse: for {self._window} steps people lay {spread.non_mated:.4f} apart (random directions: 2){at_margin}"
+                f"{unmined}. Start again with {gentler}"
+            )
+        if self._stuck >= self._window:
+            self._stuck = 0
+            return (
+                f"nothing learned: for {self._window} steps the loss stood at its margin (last {loss:.3f} at {self._margin:g}), "
+                f"and photographs of two people lie {spread.non_mated:.3f} apart where those of one lie {spread.mated:.3f}. Should "
+                f"that not end by itself, start again with {gentler}"
             )
         if self._vanished >= self._window:
             self._vanished = 0
+            harder = "miner hard, " if self._miner not in (None, "hard") else ""
             return (
                 f"nothing left to learn: for {self._window} steps fewer than {self.VANISHED:.1%} of the terms were active (last "
-                f"{value.n_active}/{value.n_terms}). Take miner hard, more people a batch, a larger margin, or stop here"
+                f"{value.n_active}/{value.n_terms}). Take {harder}more people a batch, a larger margin, or stop here"
             )
         return None

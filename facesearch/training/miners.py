@@ -72,7 +72,8 @@ def mine(miner: Miner, distances: torch.Tensor, labels: torch.Tensor, *, margin:
     if miner == "hard":
         return _hard(known, positive, ~same)
     if miner == "distance-weighted":
-        return _distance_weighted(distance_weights(known, ~same, dim), positive, seed)
+        # On the CPU, where it is drawn as well: not every GPU counts in float64.
+        return _distance_weighted(distance_weights(known.cpu(), ~same.cpu(), dim), positive, seed)
     raise InputError(f"a miner is one of {', '.join(MINERS)}, not {miner!r}")
 
 
@@ -121,12 +122,12 @@ def distance_weights(distances: torch.Tensor, negative: torch.Tensor, dim: int) 
 def _distance_weighted(chances: torch.Tensor, positive: torch.Tensor, seed: int) -> Triplets:
     """Return one drawn triplet for each anchor and positive; none where no negative is within reach."""
     anchors, positives = positive.nonzero(as_tuple=True)
-    weights = chances[anchors]
+    weights = chances[anchors.to(chances.device)]
     found = weights.sum(dim=1) > 0
-    anchors, positives, weights = anchors[found], positives[found], weights[found]
+    anchors, positives, weights = anchors[found.to(anchors.device)], positives[found.to(anchors.device)], weights[found]
     if anchors.numel() == 0:
         return Triplets(anchors, positives, anchors)
     # Drawn on the CPU by a generator of its own: the same triplets on every device, and nobody else's random numbers move.
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.multinomial(weights.cpu(), 1, generator=generator).flatten()
+    drawn = torch.multinomial(weights, 1, generator=generator).flatten()
     return Triplets(anchors, positives, drawn.to(anchors.device))

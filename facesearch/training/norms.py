@@ -16,12 +16,6 @@ from facesearch.embedding.embedding_network import EmbeddingNetwork
 from facesearch.training.distributed import ALONE, Group
 
 
-def trained_norms(network: EmbeddingNetwork) -> list[nn.BatchNorm2d]:
-    """Return the batch norms of a network that are not frozen."""
-    frozen = {id(module) for name in network.frozen_stages for module in network.stages[name].modules()}
-    return [one for one in network.modules() if isinstance(one, nn.BatchNorm2d) and id(one) not in frozen]
-
-
 @contextmanager
 def fresh_statistics(
     network: EmbeddingNetwork, prepared: nn.Module, batches: Iterable[torch.Tensor], group: Group = ALONE
@@ -36,7 +30,7 @@ def fresh_statistics(
         batches: Crops, uint8 ``(B, S, S, 3)``, on its device; at least one, and as many in each process.
         group: Processes that take part, each with its own batches.
     """
-    norms = trained_norms(network)
+    norms = network.trained_norms
     if not norms:
         yield
         return

@@ -89,6 +89,11 @@ class Objective(nn.Module):
         """The margin whose terms can vanish; None for losses without."""
         return self._plan.loss_margin if self._plan.loss in ("triplet", "contrastive") else None
 
+    @property
+    def miner(self) -> str | None:
+        """What chooses triplets; None where none are learned from."""
+        return self._plan.miner if self._plan.loss == "triplet" else None
+
     def forward(self, vectors: torch.Tensor, labels: torch.Tensor, pixels: torch.Tensor, step: int) -> StepValue:
         """Return a step's loss.
 

@@ -95,7 +95,7 @@ def restore_state(optimiser: torch.optim.Optimizer, tensors: Mapping[str, torch.
         place, _, key = name.partition(".")
         parameter = parameters[int(place)]
         # In the parameter's own layout: sums over them then add up in the same order as before.
-        kept = value.clone() if value.ndim == 0 else torch.empty_like(parameter).copy_(value)
+        kept = value.clone() if key == "step" else torch.empty_like(parameter).copy_(value)  # steps are counted on the CPU
         optimiser.state[parameter][key] = kept
 
 

@@ -22,6 +22,9 @@ _DATA = {
     "validation_digest": "the crops validated on",
 }
 _BEGINNING = {"start_sha256": "the weights that it began with", "teachers": "the teachers"}
+PROCESSES = "n_processes"
+"""How many processes train: triplets are mined within each one's part of a batch, so another number is another course."""
+
 _TEXTS = ("start", "start_sha256", "sampler", "torch", "crops_digest", "rows_digest", "validation_digest")
 _COUNTS = ("n_crops", "n_people", "n_validation_crops", "n_validation_people")
 
@@ -36,7 +39,13 @@ def data_facts(training: CropStore, validation: CropStore | None) -> dict[str, o
 
 
 def run_facts(
-    training: CropStore, validation: CropStore | None, sampler: object, start: Start, teachers: Sequence[Teacher]
+    training: CropStore,
+    validation: CropStore | None,
+    sampler: object,
+    start: Start,
+    teachers: Sequence[Teacher],
+    *,
+    n_processes: int = 1,
 ) -> dict[str, object]:
     """Return what is written beside the plan when a run begins."""
     return {
@@ -53,6 +62,7 @@ def run_facts(
         "n_validation_crops": 0 if validation is None else len(validation),
         "n_validation_people": 0 if validation is None else len(validation.people),
         "torch": torch.__version__,
+        PROCESSES: n_processes,
     }
 
 
@@ -72,6 +82,7 @@ def require_whole(facts: Mapping[str, Any]) -> None:
     """
     wrong = [name for name in _TEXTS if not isinstance(facts.get(name), str)]
     wrong += [name for name in _COUNTS if type(facts.get(name)) is not int]
+    wrong += [PROCESSES] if type(facts.get(PROCESSES, 1)) is not int else []
     architecture = facts.get("architecture")
     if not isinstance(architecture, dict) or not isinstance(architecture.get("backbone"), str):
         wrong.append("architecture")

@@ -16,7 +16,7 @@ from typing import Any
 from facesearch.core.errors import CheckpointNotFoundError, FileWriteError, InputError
 from facesearch.training.checkpoint import newest
 from facesearch.training.plan import TrainingPlan, parse_plan
-from facesearch.training.run_facts import require_whole
+from facesearch.training.run_facts import PROCESSES, require_whole
 
 RUN_FILE = "run.json"
 LOG_FILE = "log.jsonl"
@@ -90,12 +90,13 @@ class RunFolder:
             self._write(plan, facts)
             (self.path / LOG_FILE).touch()
 
-    def change(self, plan: TrainingPlan, step: int) -> dict[str, Any]:
-        """Keep what a plan says otherwise than the run's so far: the run goes on, is told and is exported with it.
+    def change(self, plan: TrainingPlan, step: int, *, n_processes: int = 1) -> dict[str, Any]:
+        """Keep what is otherwise than in the run so far: the run goes on, is told and is exported with it.
 
         Args:
             plan: From here on.
             step: Where the run is.
+            n_processes: That train it from here on.
 
         Returns:
             The names that changed, with their new values; empty where none did.
@@ -106,6 +107,8 @@ class RunFolder:
         before, facts = self.read()
         old = before.as_dict()
         changed = {name: value for name, value in plan.as_dict().items() if value != old[name]}
+        if facts.get(PROCESSES, n_processes) != n_processes:
+            facts[PROCESSES] = changed[PROCESSES] = n_processes
         if changed:
             with self._writing():
                 self._write(plan, facts)

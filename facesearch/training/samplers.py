@@ -210,18 +210,19 @@ class TurnSampler:
     Args:
         labels: Who is on each crop, ``(N,)``.
         batch_size: Crops a batch, at least 1 and at most N.
+        least_people: How many there must be: teachers tell of one person, too.
         seed: Of the order.
 
     Raises:
-        InputError: There are fewer crops than that, or of one person only.
+        InputError: There are fewer crops than that, or of fewer people.
     """
 
     group = 1
 
-    def __init__(self, labels: ArrayLike, batch_size: int, *, seed: int = 0) -> None:
+    def __init__(self, labels: ArrayLike, batch_size: int, *, least_people: int = 2, seed: int = 0) -> None:
         ids = np.asarray(labels)
         self._n, self._n_people = int(ids.size), int(np.unique(ids).size)
-        if self._n_people < 2:
+        if self._n_people < least_people:
             raise InputError(f"telling people apart needs two of them: there are {self._n_people}", n_people=self._n_people)
         if not 1 <= batch_size <= self._n:
             raise InputError(f"a batch has 1 … {self._n} crops, as many as there are, not {batch_size}: lower batch_size")

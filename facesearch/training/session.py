@@ -139,7 +139,8 @@ def _sampler(plan: TrainingPlan, store: CropStore) -> Sampler:
         )
     if plan.drawn_by == "pairs":
         return PairSampler(store.labels, plan.batch_size // 2, seed=plan.seed)
-    return TurnSampler(store.labels, plan.batch_size, seed=plan.seed)
+    least_people = 1 if plan.loss == "distillation" else 2
+    return TurnSampler(store.labels, plan.batch_size, least_people=least_people, seed=plan.seed)
 
 
 def freeze(network: EmbeddingNetwork, plan: TrainingPlan) -> str:
@@ -152,6 +153,8 @@ def freeze(network: EmbeddingNetwork, plan: TrainingPlan) -> str:
     network.freeze_until(last)
     n_slopes = freeze_slopes(network) if plan.freeze_slopes and plan.start is not None else 0
     told = f"stages up to {last} stay as they are" if last is not None else "all stages are trained"
+    n_folded = network.n_folded_norms
+    told += f", {n_folded} batch norms are folded and learn an offset alone" if n_folded else ""
     return told + (f", the slopes of {n_slopes} PReLUs stay" if n_slopes else "")
 
 
@@ -230,7 +233,7 @@ def _run(
         if overlap is not None:
             say(f"warning: {overlap}")
         teachers = teachers_of(plan, models_folder, data.training.alignment, device)
-        facts = run_facts(data.training, data.validation, data.sampler, start, teachers)
+        facts = run_facts(data.training, data.validation, data.sampler, start, teachers, n_processes=group.world)
         materials = _materials(plan, data, start, folder, device, group, teachers=teachers, tell=say)
         if goes_on:
             require_same(folder.read()[1], facts, run=folder.path.name)
@@ -251,7 +254,7 @@ def _run(
                     folder.note("warning", 0, text=overlap)
             else:
                 folder.forget_after(first_step)
-                changed = folder.change(plan, first_step)
+                changed = folder.change(plan, first_step, n_processes=group.world)
                 told = ", ".join(f"{name} {value}" for name, value in changed.items())
                 say(f"goes on from step {first_step}" + (f" with {told}" if changed else ""))
             materials = dataclasses.replace(materials, scalars=_scalars(folder, first_step, stack, say))

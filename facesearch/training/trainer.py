@@ -100,7 +100,7 @@ class Trainer:
         self._learning: nn.Module = Learning(self._prepared, materials.objective)
         self._optimiser = build_optimiser(self.network, materials.objective, materials.plan)
         self.average = MovingAverage(self.network, materials.plan.ema)
-        self._watch = CollapseWatch(materials.objective.margin)
+        self._watch = CollapseWatch(materials.objective.margin, materials.objective.miner)
         self.progress = Progress()
         self._validate_every = max(1, round(materials.plan.validate_every * materials.steps_per_epoch))
         if materials.group.world > 1:

@@ -98,6 +98,31 @@ def test_gem_learns_its_power_and_ends_at_the_maximum() -> None:
     np.testing.assert_allclose(head(features).detach(), features.amax(dim=(2, 3)), rtol=0.07)
 
 
+@pytest.mark.parametrize("power", [3.0, 10.0, 30.0])
+def test_gem_has_a_slope_at_any_power(power: float) -> None:
+    """High powers of small numbers are 0 in float32, whose root has no slope; of large ones they are infinite."""
+    head = build_pooling("gem")
+    (learnt,) = head.parameters()
+    learnt.data.fill_(power)
+    values = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(1)) * torch.tensor([0.0, 1e-3, 1e4]).view(1, 3, 1, 1)
+    values.requires_grad_()
+    pooled = head(values)
+    exact = values.detach().double().clamp_min(1e-6).pow(power).mean(dim=(2, 3)).pow(1 / power)
+    torch.testing.assert_close(pooled.detach().double(), exact, rtol=1e-5, atol=0.0)
+    pooled.sum().backward()
+    assert values.grad is not None
+    assert learnt.grad is not None
+    assert bool(values.grad.isfinite().all())
+    assert bool(learnt.grad.isfinite())
+
+
+def test_a_region_of_nothing_has_a_slope_with_an_end() -> None:
+    values = torch.zeros(1, 3, 4, 4, requires_grad=True)
+    build_pooling("rmac")(values).sum().backward()
+    assert values.grad is not None
+    assert float(values.grad.abs().max()) < 1e6
+
+
 def test_an_unknown_head_is_refused() -> None:
     with pytest.raises(ModelDescriptionError, match=r"flatten.*not 'netvlad'"):
         build_pooling("netvlad")

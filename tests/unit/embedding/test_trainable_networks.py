@@ -182,6 +182,42 @@ def test_torchvisions_weights_fit_without_their_classifier(tmp_path: Path) -> No
         np.testing.assert_allclose(network.pooling(network.features(planes())), theirs(planes()), atol=1e-5)
 
 
+def folded(network: EmbeddingNetwork, path: Path) -> EmbeddingNetwork:
+    """Return a network of the same form whose batch norms give offsets alone, as those of FaceNet's frozen graph do."""
+    tensors = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    for name in [one.removesuffix("running_mean") for one in tensors if one.endswith("running_mean")]:
+        tensors[f"{name}running_mean"].zero_()
+        tensors[f"{name}running_var"].fill_(1.0 - 1e-5)
+        tensors[f"{name}bias"].normal_(generator=torch.Generator().manual_seed(len(name)))
+    network.load_state_dict(tensors)
+    save_network(network, path)
+    loaded = build_network(network.architecture)
+    load_weights(loaded, path)
+    return loaded
+
+
+def test_folded_norms_never_take_a_batchs_statistics(small: EmbeddingNetwork, tmp_path: Path) -> None:
+    """Their means are in their offsets: taken away once more with a batch's, they would leave nothing of the network."""
+    n_norms = len(small.trained_norms)
+    assert n_norms > 20
+    network = folded(small, tmp_path / "folded.safetensors")
+    assert (network.n_folded_norms, network.trained_norms) == (n_norms, [])
+    used = network.eval()(planes())
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network.train()
+    assert network.training
+    torch.testing.assert_close(network(planes()), used)
+    network(planes()).sum().backward()
+    assert all(one.bias.grad is not None for one in network.modules() if isinstance(one, torch.nn.BatchNorm2d))
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+    # One that has statistics is trained as ever, beside them.
+    small.stages["block1"].norm1.running_mean.fill_(0.1)
+    save_network(small, tmp_path / "mixed.safetensors")
+    load_weights(network, tmp_path / "mixed.safetensors")
+    assert len(network.trained_norms) == 1
+    assert network.n_folded_norms == n_norms - 1
+
+
 def test_a_tensor_too_few_is_named(small: EmbeddingNetwork, tmp_path: Path) -> None:
     file = tmp_path / "w.safetensors"
     save_network(small, file)

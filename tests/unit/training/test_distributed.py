@@ -14,7 +14,7 @@ from facesearch.embedding.embedding_network import EmbeddingNetwork, build_netwo
 from facesearch.embedding.prepared import Prepared
 from facesearch.training.crop_store import CropStore
 from facesearch.training.distributed import ALONE, Group
-from facesearch.training.norms import fresh_statistics, trained_norms
+from facesearch.training.norms import fresh_statistics
 from facesearch.training.validation import embedded
 from tests.training_files import run_twice, write_faces
 
@@ -25,7 +25,7 @@ import numpy as np, torch
 from facesearch.embedding.prepared import Prepared
 from facesearch.training.crop_store import CropStore
 from facesearch.training.distributed import process_group
-from facesearch.training.norms import fresh_statistics, trained_norms
+from facesearch.training.norms import fresh_statistics
 from facesearch.training.validation import embedded
 from tests.unit.training.test_distributed import batches, network
 
@@ -33,7 +33,7 @@ with process_group("cpu") as group:
     torch.set_num_threads(1)
     made = network()
     with fresh_statistics(made, made, batches(group.rank), group):
-        means = [norm.running_mean.tolist() for norm in trained_norms(made)]
+        means = [norm.running_mean.tolist() for norm in made.trained_norms]
     own = [torch.full((2, 2), float(group.rank)), torch.full((3,), 10.0 * group.rank)]
     group.average(own)
     rows = group.gathered(np.full((group.rank + 1, 2), group.rank, dtype=np.float32))
@@ -93,5 +93,5 @@ def test_two_processes_have_the_same_rows_means_and_statistics(tmp_path: Path) -
     assert len(np.unique(vectors, axis=0)) == 9
     # The norms of both know the batches of both.
     with fresh_statistics(alone, alone, batches(0) + batches(1)):
-        for norm, mean in zip(trained_norms(alone), first["means"], strict=True):
+        for norm, mean in zip(alone.trained_norms, first["means"], strict=True):
             np.testing.assert_allclose(norm.running_mean.numpy(), mean, atol=1e-6)

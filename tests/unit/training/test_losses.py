@@ -197,7 +197,7 @@ def test_a_sampled_head_looks_at_the_batchs_people_and_a_share_of_the_others() -
     for seed in range(60):
         chosen = head.candidates(labels, seed)
         assert chosen.tolist() == sorted(set(chosen.tolist()))
-        assert chosen.numel() == 20
+        assert chosen.numel() == 23  # 3 of the batch, and a fifth of the 97 others
         assert {3, 50, 97} <= set(chosen.tolist())
         seen |= set(chosen.tolist())
     assert seen == set(range(100))
@@ -205,7 +205,7 @@ def test_a_sampled_head_looks_at_the_batchs_people_and_a_share_of_the_others() -
     vectors = torch.nn.functional.normalize(torch.randn(4, 8, generator=torch.Generator().manual_seed(2)), dim=1)
     sampled = head(vectors, labels, seed=5).loss
     chosen = head.candidates(labels, 5)
-    smaller = MarginSoftmax("cosface", 20, 8)
+    smaller = MarginSoftmax("cosface", 23, 8)
     smaller.load_state_dict({"weight": head.weight.detach()[chosen]})
     assert float(sampled.detach()) == pytest.approx(
         float(smaller(vectors, torch.searchsorted(chosen, labels)).loss.detach()), abs=1e-5
@@ -214,6 +214,12 @@ def test_a_sampled_head_looks_at_the_batchs_people_and_a_share_of_the_others() -
     assert head.weight.grad is not None
     untouched = [row for row in range(100) if row not in set(chosen.tolist())]
     assert not head.weight.grad[untouched].any()
+
+
+def test_a_sampled_head_has_others_however_large_the_batch() -> None:
+    head = MarginSoftmax("cosface", 100, 8, share=0.1)
+    assert head.candidates(torch.arange(60), 0).numel() == 64
+    assert head.candidates(torch.arange(100), 0).tolist() == list(range(100))
 
 
 def test_one_person_is_no_class_problem() -> None:
@@ -232,23 +238,58 @@ def test_spread_is_the_mean_squared_distance_of_each_kind() -> None:
 
 
 def test_collapse_is_said_after_a_window_with_what_to_do() -> None:
-    watch = CollapseWatch(0.3, window=3)
+    watch = CollapseWatch(0.3, "hard", window=3)
     value = LossValue(torch.tensor(0.3), 100, 100)
     said = [watch.look(value, 0.3, Spread(0.001, 0.002)) for _ in range(3)]
     assert said[:2] == [None, None]
     assert said[2] is not None
+    assert "collapse: for 3 steps people lay 0.0020 apart" in said[2]
     assert "stands at its margin 0.3" in said[2]
-    assert "semi-hard" in said[2]
+    assert "miner semi-hard or distance-weighted instead of hard" in said[2]
     assert watch.look(value, 0.3, Spread(0.001, 0.002)) is None
 
 
+def test_a_collapse_without_triplets_is_said_as_it_is() -> None:
+    """The semi-hard miner finds nothing among equal vectors: the loss is 0, and another miner than itself it cannot advise."""
+    said = CollapseWatch(0.2, "semi-hard", window=1).look(LossValue(torch.tensor(0.0), 0, 0), 0.0, Spread(0.0, 0.0))
+    assert said is not None
+    assert "miner semi-hard finds no triplet" in said
+    assert "margin" not in said
+    assert "instead of" not in said
+
+
+def test_a_loss_that_stays_at_its_margin_is_said() -> None:
+    """Vectors far apart, those of one person as far as those of two: the loss is the margin, and nothing is learned."""
+    watch = CollapseWatch(0.2, "hard", window=3)
+    value = LossValue(torch.tensor(0.2), 100, 100)
+    told_apart, stuck = Spread(1.2, 1.4), Spread(1.2, 1.21)
+    assert [watch.look(value, 0.2, one) for one in (stuck, stuck, told_apart, stuck, stuck)] == [None] * 5
+    said = watch.look(value, 0.203, stuck)
+    assert said is not None
+    assert "loss stood at its margin (last 0.203 at 0.2)" in said
+    assert "1.210 apart where those of one lie 1.200" in said
+    assert "instead of hard" in said
+    for other in (0.19, 0.21):
+        assert all(watch.look(value, other, stuck) is None for _ in range(4))
+
+
 def test_vanished_triplets_are_said_and_a_good_step_begins_anew() -> None:
-    watch = CollapseWatch(0.3, window=2)
     idle, busy = LossValue(torch.tensor(0.0), 1000, 2), LossValue(torch.tensor(0.1), 1000, 300)
     apart = Spread(0.4, 1.9)
-    assert [watch.look(one, 0.0, apart) for one in (idle, busy, idle)] == [None, None, None]
-    said = watch.look(idle, 0.0, apart)
-    assert said is not None
-    assert "2/1000" in said
-    assert "miner hard" in said
+    for miner, advice in (("semi-hard", "Take miner hard, more people"), ("hard", "Take more people"), (None, "Take more people")):
+        watch = CollapseWatch(0.3, miner, window=2)
+        assert [watch.look(one, 0.0, apart) for one in (idle, busy, idle)] == [None, None, None]
+        said = watch.look(idle, 0.0, apart)
+        assert said is not None
+        assert "2/1000" in said
+        assert advice in said
     assert CollapseWatch(None, window=1).look(idle, 0.0, apart) is None
+
+
+def test_a_watch_goes_on_counting() -> None:
+    value, idle = LossValue(torch.tensor(0.2), 100, 100), LossValue(torch.tensor(0.0), 100, 0)
+    for one, loss, spread in ((value, 0.5, Spread(0.0, 0.0)), (value, 0.2, Spread(1.0, 1.0)), (idle, 0.0, Spread(0.1, 1.9))):
+        begun, going = CollapseWatch(0.2, window=4), CollapseWatch(0.2, window=4)
+        assert [begun.look(one, loss, spread) for _ in range(3)] == [None] * 3
+        going.restore(begun.state())
+        assert going.look(one, loss, spread) is not None

@@ -12,7 +12,7 @@ from torch import nn
 from facesearch.embedding.architecture import default_architecture
 from facesearch.embedding.embedding_network import build_network
 from facesearch.training.frozen_prelu import FrozenPReLU, freeze_slopes
-from facesearch.training.norms import fresh_statistics, trained_norms
+from facesearch.training.norms import fresh_statistics
 from facesearch.training.objective import Objective, Teacher, embedding_distance, similarity_distance
 from facesearch.training.optimiser import MovingAverage, build_optimiser, rate_factor, restore_state, set_rate, state_tensors
 from facesearch.training.plan import TrainingPlan
@@ -101,7 +101,7 @@ def test_norms_have_the_statistics_of_the_present_weights_for_a_while() -> None:
     network = build_network(default_architecture("mobilenet", width=0.125, dim=8, has_norms=True, layer="block3", pooling="mean"))
     network.freeze_until("stem")
     network.train()
-    norms = trained_norms(network)
+    norms = network.trained_norms
     assert len(norms) == 6  # those of the stem are frozen
     batches = [torch.randn(4, 3, 112, 112, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -176,6 +176,15 @@ def test_an_optimiser_goes_on_with_what_it_remembered() -> None:
         step(again, second, seed)
     assert torch.equal(one.weight, again.weight)
     assert torch.equal(one.bias, again.bias)
+
+
+def test_what_is_remembered_goes_where_the_parameter_is() -> None:
+    """GeM's power is a number without places: its averages belong on the GPU like any, the count of steps alone does not."""
+    power = nn.Parameter(torch.tensor(3.0, device="meta"))
+    optimiser = torch.optim.AdamW([power])
+    restore_state(optimiser, {f"0.{name}": torch.tensor(1.0) for name in ("step", "exp_avg", "exp_avg_sq")})
+    found = {name: value.device.type for name, value in optimiser.state[power].items()}
+    assert found == {"step": "cpu", "exp_avg": "meta", "exp_avg_sq": "meta"}
 
 
 def test_the_moving_average_follows_and_is_applied_for_a_while() -> None:

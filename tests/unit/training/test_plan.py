@@ -136,6 +136,16 @@ def test_a_log_is_cut_back_and_a_torn_line_left_out(tmp_path: Path) -> None:
     assert facts == FACTS
 
 
+def test_another_number_of_processes_is_told_once(tmp_path: Path) -> None:
+    """Triplets are mined within each process' part of a batch: the run goes on otherwise than it began."""
+    run, plan = RunFolder(tmp_path / "run"), TrainingPlan(crops="c")
+    run.begin(plan, {**FACTS, "n_processes": 2})
+    assert run.change(plan, 5, n_processes=2) == {}
+    assert run.change(plan, 5, n_processes=1) == {"n_processes": 1}
+    assert run.change(plan, 7, n_processes=1) == {}
+    assert [(line["kind"], line["step"], line["plan"]) for line in run.lines()] == [("change", 5, {"n_processes": 1})]
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [

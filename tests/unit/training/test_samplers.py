@@ -70,6 +70,11 @@ def test_one_person_alone_is_refused(make) -> None:
         make(np.zeros(6, dtype=np.int64))
 
 
+def test_teachers_tell_of_one_person_too() -> None:
+    sampler = TurnSampler(np.zeros(6, dtype=np.int64), 3, least_people=1)
+    assert sorted(np.concatenate([sampler.batch(step) for step in range(2)]).tolist()) == list(range(6))
+
+
 def test_people_with_one_photograph_alone_are_refused() -> None:
     with pytest.raises(InputError, match="people with one photograph: 6"):
         PeopleSampler(np.arange(6), 2, 2)

@@ -31,7 +31,7 @@ from facesearch.embedding.weights import save_network
 from facesearch.training import session
 from facesearch.training.checkpoint import Checkpoint, checkpoints, read_checkpoint, write_checkpoint, write_whole
 from facesearch.training.crop_store import CropStore
-from facesearch.training.export import export_run
+from facesearch.training.export import export_run, load_best
 from facesearch.training.run_folder import RunFolder
 from facesearch.training.session import resume, train
 from tests.training_files import run_twice, small_plan, write_faces
@@ -101,13 +101,13 @@ def test_another_seed_is_another_run(faces: Path, tmp_path: Path) -> None:
 def test_it_learns_to_tell_people_apart_and_writes_a_page(faces: Path, tmp_path: Path) -> None:
     said: list[str] = []
     plan = small_plan(
-        faces, steps=20, rate=2e-3, augmentation="none", validation=str(faces), validate_every=5, miner="all", ema=0.5, **NARROW
+        faces, steps=30, rate=2e-3, augmentation="none", validation=str(faces), validate_every=5, miner="all", ema=0.5, **NARROW
     )
     result = train(plan, tmp_path / "run", tell=said.append)
     lines = RunFolder(tmp_path / "run").lines()
     found = [line["tar"][-1]["tar"] for line in lines if line["kind"] == "validation"]
     steps = [line for line in lines if line["kind"] == "step"]
-    assert (len(found), len(steps)) == (2, 2)
+    assert (len(found), len(steps)) == (3, 3)
     assert steps[-1]["mated_d2"] < 0.5 * steps[-1]["non_mated_d2"]
     assert result.progress.best is not None
     assert result.progress.best > 0.9
@@ -162,6 +162,12 @@ def test_a_run_is_told_by_what_it_learns_from(faces: Path, tmp_path: Path) -> No
     assert ("Active terms" in pages["teachers"], ">teachers<" in pages["teachers"]) == (False, True)
 
 
+def test_a_teacher_tells_of_one_person_too(tmp_path: Path) -> None:
+    alone = write_faces(tmp_path / "alone", (6,))
+    plan = small_plan(alone, loss="distillation", teachers=("mobilenet-128",), batch_size=3, steps=2)
+    assert train(plan, tmp_path / "run").progress.step == 2
+
+
 def test_a_teacher_is_learned_from_beside_the_labels(faces: Path, tmp_path: Path) -> None:
     train(small_plan(faces, teachers=("mobilenet-128",), steps=1), tmp_path / "run")
     (line,) = [line for line in RunFolder(tmp_path / "run").lines() if line["kind"] == "step"]
@@ -199,7 +205,7 @@ def test_two_processes_train_as_one_would(faces: Path, tmp_path: Path) -> None:
         "crops = CropStore.crops\n"
         "def told(store, rows):\n"
         "    if 'others' in str(store.folder):\n"
-        "        print(f'embeds {rows[0]} to {rows[-1]}')\n"
+        "        sys.stdout.write(f'embeds {rows[0]} to {rows[-1]}\\n')\n"  # at once: both processes write into one pipe
         "    return crops(store, rows)\n"
         "CropStore.crops = told\n"
         "train(parse_plan(json.loads(sys.argv[1]), where='test'), Path(sys.argv[2]), tell=print)\n",
@@ -211,7 +217,8 @@ def test_two_processes_train_as_one_would(faces: Path, tmp_path: Path) -> None:
     moved = 0
     begun = network.state_dict()
     for name, tensor in one.items():
-        torch.testing.assert_close(two[name], tensor, atol=2e-5, rtol=1e-4, msg=name)
+        gradients = name.startswith("optimiser.")  # of a head at ten times the rate: sums in another order differ more
+        torch.testing.assert_close(two[name], tensor, atol=2e-4 if gradients else 2e-5, rtol=1e-4, msg=name)
         if name.startswith("network."):
             moved += not torch.equal(tensor, begun[name.removeprefix("network.")])
     assert moved > 40
@@ -376,6 +383,25 @@ def test_crops_of_another_alignment_are_not_validated_on(faces: Path, tmp_path: 
     ):
         train(small_plan(faces, validation=str(other)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_start_with_folded_norms_keeps_them(faces: Path, tmp_path: Path) -> None:
+    """As FaceNet's frozen graph has them: with statistics of a batch the network would be lost at the first step."""
+    torch.manual_seed(4)
+    network = build_network(default_architecture("mobilenet", width=0.125, dim=16, has_norms=True, layer="block5", pooling="mean"))
+    norms = [one for one in network.modules() if isinstance(one, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.running_var.fill_(1.0 - norm.eps)
+        torch.nn.init.normal_(norm.bias)
+    save_network(network, tmp_path / "start.safetensors")
+    said: list[str] = []
+    plan = small_plan(faces, start=str(tmp_path / "start.safetensors"), backbone=None, dim=None, steps=2, rate=1e-12)
+    train(plan, tmp_path / "run", tell=said.append)
+    assert any(f"{len(norms)} batch norms are folded" in line for line in said)
+    begun, ended = network.state_dict(), weights_in(tmp_path / "run" / "best.safetensors")
+    for name, tensor in ended.items():
+        torch.testing.assert_close(tensor, begun[name], atol=1e-6, rtol=0.0, msg=name)
+    assert load_best(RunFolder(tmp_path / "run")).n_folded_norms == len(norms)
 
 
 def test_torchvisions_weights_are_begun_with_and_get_a_head(faces: Path, tmp_path: Path) -> None:
