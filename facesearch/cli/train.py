@@ -83,14 +83,17 @@ def clean(
 
     Nothing of the store changes: the list is named where the store is opened (train run --cleaned FILE).
     """
+    from facesearch.training.cleaned_list import require_list_file
     from facesearch.training.cleaning import CleaningRule
 
     check_report(sheet)
+    file = output if output is not None else store / "cleaned.json"
+    if output is not None or store.is_dir():  # a store that is not there is told as such
+        require_list_file(file)
     session = session_of(context)
     use = session.library.parts(session.settings).clean_store
     with _told() as advance:
         crops, found = use(store, against=tuple(against or ()), rule=CleaningRule(is_strict=strict), on_progress=advance)
-    file = output if output is not None else store / "cleaned.json"
     found.write(file)
     if sheet is not None:
         _write_sheet(crops, found, sheet)

@@ -25,10 +25,10 @@ def features(
     context: typer.Context,
     store: Annotated[Path, typer.Argument(metavar="STORE", help="Crops that train prepare made.")],
     people: Annotated[
-        Path, typer.Option("--people", metavar="FILE", help="The people that are compared, as LFW lists them (peopleDevTest.txt).")
+        Path, typer.Option("--people", metavar="FILE", help="The people that are compared: a name a line, or as LFW lists them.")
     ],
     learn: Annotated[
-        Path, typer.Option("--learn", metavar="FILE", help="Other people, that components are learnt of (peopleDevTrain.txt).")
+        Path, typer.Option("--learn", metavar="FILE", help="Other people, that components are learnt of, listed likewise.")
     ],
     weights: Annotated[
         Path | None, typer.Option("--weights", metavar="FILE", help="Weights of --backbone, instead of the embedder in use.")
@@ -92,13 +92,13 @@ def _network(context: typer.Context, weights: Path | None, backbone: str | None)
 
 
 def _of_list(store: Path, file: Path, most: int | None) -> CropStore:
-    from facesearch.evaluation.lfw import read_people
     from facesearch.training.crop_store import CropStore
     from facesearch.training.layer_features import some_people
+    from facesearch.training.validation import of_list
 
-    found = CropStore.open(store).of_people([person.name for person in read_people(file)])
-    if not len(found):
-        raise InputError(f"{printable(store)} has no crop of anybody in {printable(file)}")
+    found, absent = of_list(CropStore.open(store), file)
+    if absent is not None:
+        write_note(f"warning: {printable(absent)}")
     return some_people(found, most)
 
 

@@ -91,10 +91,10 @@ def run(
         "seed": seed,
     }
     changes = {**{name: value for name, value in said.items() if value is not None}, **_parsed(more)}
-    from facesearch.training.plan import parse_plan, read_plan
+    from facesearch.training.plan import changed_fields, parse_plan, read_plan
     from facesearch.training.session import train
 
-    found = parse_plan(changes, where="the options") if plan is None else read_plan(plan, changes)
+    found = parse_plan(changed_fields({}, changes), where="the options") if plan is None else read_plan(plan, changes)
     _write(train(found, output, models_folder=_models(context), tell=_tell), as_json=as_json)
 
 
@@ -161,6 +161,8 @@ def export(
         write_note(f"no threshold for FMR {fmr:g}: {printable(why)}")
     if "onnx" in found:
         write_line(f"{printable(onnx)}: numbers of a template within {found['onnx']['difference']:.1g} of the network's")  # type: ignore[index]
+    if not made.figures:
+        write_note("not calibrated: it compares and searches, and cannot decide; say --calibrate STORE, with crops of more people")
     accepted = "" if made.card.licence.lower() in OPEN_LICENCES else " --accept-licence"
     adding = f"facesearch models add {printable(output)} --name {made.card.name}{accepted}"
     write_line(f"use it: --embedder {printable(output)}, or {adding}")

@@ -135,6 +135,7 @@ class EmbedderCard:
         precisions: In which precisions its figures hold, and its scales for int8.
         score_shares: By way of embedding, how mated and non-mated scores are spread; empty where nobody counted them.
         architecture: What a file of weights says of its own network; None for files that say nothing.
+        is_loose: Whether it was named by its path, and lies in no models folder.
     """
 
     name: str
@@ -156,6 +157,7 @@ class EmbedderCard:
     precisions: CardPrecisions = F32_ALONE
     score_shares: Mapping[str, ScoreShares] = field(default_factory=dict)
     architecture: Architecture | None = None
+    is_loose: bool = False
 
     @property
     def mean(self) -> Triple:
@@ -197,7 +199,7 @@ class EmbedderCard:
         """
         way = "flip" if flip else "single"
         if not self.figures:
-            raise uncalibrated(self.name)
+            raise uncalibrated(self.name, self.weights_path if self.is_loose else None)
         if way not in self.figures:
             raise OperatingPointError(f"{self.name} was published without thresholds for {way} vectors", embedder=self.name)
         return self.figures[way].operating_points
@@ -253,11 +255,23 @@ def embedder_id_of(name: str, digest: str, *, flip: bool = False) -> str:
     return f"{name}@{digest[:DIGEST_DIGITS]}{'+flip' if flip else ''}"
 
 
-def uncalibrated(name: str) -> UncalibratedEmbedderError:
-    """Return the error for a decision asked of an embedder that nobody measured."""
+def uncalibrated(name: str, file: Path | None = None) -> UncalibratedEmbedderError:
+    """Return the error for a decision asked of an embedder that nobody measured.
+
+    Args:
+        name: Of the embedder.
+        file: Its weights, where they lie outside the models folder.
+    """
+    measure = f"facesearch models calibrate {name} --images DIR (people in folders)"
+    how = (
+        f"measure it with: {measure}"
+        if file is None
+        else f"export it with thresholds (facesearch train export RUN -o {file.name} --calibrate STORE), or add it and measure it: "
+        f"facesearch models add {file} --name {name}, then {measure}, and use it by its name"
+    )
     return UncalibratedEmbedderError(
         f"nobody has measured which score of embedder {name!r} means the same person: comparing and searching work, "
-        f"deciding does not; measure it with: facesearch models calibrate {name} --images DIR (people in folders)",
+        f"deciding does not; {how}",
         embedder=name,
     )
 

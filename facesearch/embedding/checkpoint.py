@@ -6,6 +6,7 @@ It downloads nothing and knows no architecture. Checking a digest needs no torch
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +27,8 @@ def _file_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as exc:
         raise CheckpointNotFoundError(
-            f"the weights {path} cannot be read ({exc.strerror or exc}): install facesearch again, or correct the models folder",
+            f"the weights {path} cannot be read ({exc.strerror or exc}); of an installed embedder: install facesearch again, or "
+            "correct the models folder",
             path=str(path),
         ) from exc
 
@@ -122,6 +124,16 @@ def parse_tensors(content: bytes, path: Path) -> dict[str, torch.Tensor]:
         if not tensor.is_floating_point() or not bool(tensor.float().isfinite().all()):
             raise CheckpointFormatError(f"tensor {name} of {path} is not of finite floats", path=str(path), tensor=name)
     return {name: tensor.float() for name, tensor in tensors.items()}
+
+
+def checksum(tensors: Mapping[str, torch.Tensor]) -> int:
+    """Return the CRC-32 over all tensors on the processor, by name; safetensors keeps none of its own."""
+    import torch
+
+    total = 0
+    for name in sorted(tensors):
+        total = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, zlib.crc32(name.encode(), total))
+    return total
 
 
 def fill(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], *, source: str) -> torch.nn.Module:

@@ -46,4 +46,4 @@ def exported_card(path: Path) -> EmbedderCard:
         )
     with card_errors(card_path):
         figures = json.loads(card_path.read_text(encoding="utf-8")).get("figures") or {}
-        return dataclasses.replace(found, figures=parse_figures(figures, found.name, found.id_digest))
+        return dataclasses.replace(found, figures=parse_figures(figures, found.name, found.id_digest), is_loose=True)

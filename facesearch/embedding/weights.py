@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from facesearch.core.errors import CheckpointFormatError, FileWriteError
 from facesearch.embedding.architecture import Architecture, parse_architecture
-from facesearch.embedding.checkpoint import digest_of, fill, parse_tensors, read_checked
+from facesearch.embedding.checkpoint import checksum, digest_of, fill, parse_tensors, read_checked
 from facesearch.embedding.dlib_file import read_dlib
 from facesearch.embedding.model_file import format_of, safetensors_header
 from facesearch.embedding.state_file import read_state
@@ -32,6 +32,9 @@ ARCHITECTURE_KEY = "facesearch.architecture"
 
 LICENCE_KEY, SOURCE_KEY, FIGURES_KEY = "facesearch.licence", "facesearch.source", "facesearch.figures"
 """Where it may hold the weights' licence, where they came from, and what was measured of them (JSON as ``figures.json`` has it)."""
+
+CHECKSUM_KEY = "facesearch.crc32"
+"""Where it holds the CRC-32 of its tensors: a damaged file would go on as a worse network under a new digest."""
 
 _HEAD = ("pooling.", "fc.")
 _COUNTS = "num_batches_tracked"  # of batch norms: no floats, and nothing computes with them
@@ -118,7 +121,13 @@ def _own_tensors(architecture: Architecture, file: Path, sha256: str | None) -> 
     if mine != theirs:
         told = ", ".join(f"{name} {theirs[name]}, not {mine[name]}" for name in mine if mine[name] != theirs[name])
         raise CheckpointFormatError(f"{file.name} is a checkpoint of another architecture: {told}", path=str(file))
-    return parse_tensors(content, file)
+    tensors = parse_tensors(content, file)
+    written = metadata_of(file).get(CHECKSUM_KEY)
+    if written is not None and written != (counted := str(checksum(tensors))):
+        raise CheckpointFormatError(
+            f"{file} is damaged: its tensors have the checksum {counted}, {written} was written", path=str(file)
+        )
+    return tensors
 
 
 def _require_backbone(architecture: Architecture, backbone: str, file: Path) -> None:
@@ -221,7 +230,8 @@ def save_network(network: EmbeddingNetwork, path: Path, *, metadata: Mapping[str
         for name, tensor in network.state_dict().items()
         if not name.endswith(_COUNTS)
     }
-    content: bytes = safetensors.torch.save(tensors, {**(metadata or {}), ARCHITECTURE_KEY: network.architecture.text()})
+    texts = {**(metadata or {}), ARCHITECTURE_KEY: network.architecture.text(), CHECKSUM_KEY: str(checksum(tensors))}
+    content = _in_order(safetensors.torch.save(tensors, texts))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         with temporary.open("wb") as stream:
@@ -233,6 +243,16 @@ def save_network(network: EmbeddingNetwork, path: Path, *, metadata: Mapping[str
         temporary.unlink(missing_ok=True)
         raise FileWriteError(f"the weights could not be written to {path}: {exc.strerror or exc}", path=str(path)) from exc
     return hashlib.sha256(content).hexdigest()
+
+
+def _in_order(content: bytes) -> bytes:
+    """Return a safetensors file with its texts in order: the library writes them in any, and a network would have many digests."""
+    n_header = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + n_header])
+    header = {"__metadata__": dict(sorted(header.pop("__metadata__").items())), **header}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the tensors behind it begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + content[8 + n_header :]
 
 
 def metadata_of(path: Path) -> dict[str, str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 
 from facesearch.core.errors import CheckpointFormatError, CheckpointNotFoundError, FileWriteError
 from facesearch.embedding.architecture import Architecture, parse_architecture
+from facesearch.embedding.checkpoint import checksum
 
 FORMAT = "facesearch-training"
 VERSION = 1
@@ -76,7 +76,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, *, write: Writer = wr
     import safetensors.torch
 
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in checkpoint.tensors.items()}
-    state = {**checkpoint.state, "format": FORMAT, "version": VERSION, "step": checkpoint.step, "crc32": _checksum(tensors)}
+    state = {**checkpoint.state, "format": FORMAT, "version": VERSION, "step": checkpoint.step, "crc32": checksum(tensors)}
     texts = {
         _STATE: json.dumps(state, allow_nan=False),
         "facesearch.training_architecture": checkpoint.architecture.text(),
@@ -93,21 +93,16 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, *, write: Writer = wr
     except OSError as exc:
         temporary.unlink(missing_ok=True)
         last = newest(folder)
-        kept = f"the last good one is {last}" if last is not None else "there is none yet"
+        advice = (
+            f"the last good one is {last}. Make room, then: facesearch train resume {folder.parent}"
+            if last is not None
+            else f"there is none yet. Make room, remove {folder.parent}, and begin again"
+        )
         raise FileWriteError(
-            f"checkpoint {path} of {len(content) / 2**20:.0f} MB could not be written: {exc.strerror or exc}; {kept}. Make room, "
-            "then: facesearch train resume",
+            f"checkpoint {path} of {len(content) / 2**20:.0f} MB could not be written: {exc.strerror or exc}; {advice}",
             path=str(path),
         ) from exc
     return path
-
-
-def _checksum(tensors: Mapping[str, torch.Tensor]) -> int:
-    """Return the CRC-32 over all tensors on the processor, by name; safetensors keeps none of its own."""
-    total = 0
-    for name in sorted(tensors):
-        total = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, zlib.crc32(name.encode(), total))
-    return total
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -144,7 +139,7 @@ def read_checkpoint(path: Path, *, expected: Architecture | None = None) -> Chec
         step = int(state["step"])
         if state["format"] != FORMAT or state["version"] != VERSION:
             raise ValueError(f"format {state['format']} version {state['version']}, this release reads {FORMAT} {VERSION}")
-        if state.get("crc32", (found := _checksum(tensors))) != found:
+        if state.get("crc32", (found := checksum(tensors))) != found:
             raise ValueError(f"its tensors have the checksum {found}, {state['crc32']} was written")
         architecture = parse_architecture(texts["facesearch.training_architecture"], where=path.name)
     except (safetensors.SafetensorError, OSError, KeyError, ValueError, TypeError) as exc:

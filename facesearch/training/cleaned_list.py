@@ -14,12 +14,32 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from facesearch.core.errors import CropStoreError, FileWriteError
+from facesearch.core.errors import CropStoreError, FileWriteError, InputError
 
 FORMAT = "facesearch-cleaned"
 VERSION = 1
 MAX_FILE_BYTES = 2**30
 """Largest list read: some 300 bytes a decision, for three million."""
+
+
+def require_list_file(file: Path) -> None:
+    """Refuse a file that a list is not to be written to, before hours of work and before anything else is lost.
+
+    Args:
+        file: Where the list shall go; an older list there may be replaced.
+
+    Raises:
+        InputError: It is no .json file, its folder is not there, or it holds something else than a list.
+    """
+    if file.suffix.lower() != ".json":
+        raise InputError(f"a cleaned list is a .json file, not {file}", path=str(file))
+    if not file.absolute().parent.is_dir():
+        raise InputError(f"{file}: there is no folder {file.parent}", path=str(file))
+    if file.exists():
+        try:
+            CleanedList.read(file)
+        except CropStoreError as exc:
+            raise InputError(f"{file} is there and is no cleaned list: name another file", path=str(file)) from exc
 
 
 class RowDecision(StrEnum):

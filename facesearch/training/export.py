@@ -20,6 +20,7 @@ from facesearch.embedding.card import EmbedderCard, Origin
 from facesearch.embedding.card_file import written_card
 from facesearch.embedding.embedding_network import EmbeddingNetwork, build_network
 from facesearch.embedding.prepared import Prepared
+from facesearch.embedding.registry import available
 from facesearch.embedding.weights import FIGURES_KEY, LICENCE_KEY, SOURCE_KEY, load_weights, read_architecture, save_network
 from facesearch.evaluation.all_pairs import REPORTED_FMRS, all_pairs
 from facesearch.training.crop_store import CropStore
@@ -28,7 +29,7 @@ from facesearch.training.run_facts import data_facts, require_same
 from facesearch.training.run_folder import CHANGE, RunFolder
 from facesearch.training.session import in_both, open_data
 from facesearch.training.starting import require_crops
-from facesearch.training.validation import embedded, read_names, require_pairs
+from facesearch.training.validation import embedded, of_list, require_pairs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +81,8 @@ def export_run(
     Raises:
         CheckpointNotFoundError: There is no run, or it has no network yet.
         ModelDescriptionError: The name has another form.
-        InputError: The file has another suffix, or the crops for the points are of too few people.
+        InputError: The file has another suffix, facesearch's own embedder has the name, or the crops for the points are of too few
+            people.
         TrainingPlanError: They are aligned otherwise than the network wants.
         FileWriteError: It cannot be written.
     """
@@ -89,11 +91,13 @@ def export_run(
     if output.suffix != ".safetensors":
         raise InputError(f"weights are written as .safetensors, not {output.name!r}", path=str(output))
     chosen = name_of(name if name is not None else output.stem.lower())
+    if chosen in {one.name for one in available()}:
+        raise InputError(f"{chosen} is an embedder of facesearch itself: choose another name (--name)", name=chosen)
     network = load_best(run)
     store, measured_on = _calibration_store(run, calibrate, people)
     warning = ""
     if store is not None:
-        warning = _seen_in_training(plan, store) if calibrate is not None else ""
+        warning = _seen_in_training(plan, store)
         measured_on += f"; {warning}" if warning else ""
         require_crops(network.architecture.alignment, store.alignment, f"the network of {folder.name}")
     figures: dict[str, Any] = {}
@@ -158,8 +162,9 @@ def _calibration_store(run: RunFolder, calibrate: Path | None, people: Path | No
     store = CropStore.open(calibrate)
     told = f"store {calibrate.name}"
     if people is not None:
-        store, told = store.of_people(read_names(people)), f"{told}, people of {people.name}"
-    require_pairs(store)
+        store, absent = of_list(store, people)
+        told += f", people of {people.name}" + (f" ({absent})" if absent else "")
+    require_pairs(store, "name crops of other people (--calibrate, --people)")
     return store, told
 
 

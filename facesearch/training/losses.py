@@ -156,7 +156,8 @@ class CollapseWatch:
         is_at_margin = self._margin is not None and abs(loss - self._margin) <= self.AT_MARGIN * self._margin
         is_stuck = is_at_margin and spread.non_mated - spread.mated < self.TOLD_APART * (self._margin or 0.0)
         self._stuck = self._stuck + 1 if is_stuck else 0
-        idle = self._margin is not None and value.n_active < max(1.0, self.VANISHED * value.n_terms)
+        # Of equal vectors nothing is active either, and they have not learned all there is.
+        idle = self._margin is not None and not self._collapsed and value.n_active < max(1.0, self.VANISHED * value.n_terms)
         self._vanished = self._vanished + 1 if idle else 0
         gentler = "a lower rate or a longer warm-up"
         if self._miner == "hard":

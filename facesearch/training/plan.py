@@ -6,6 +6,7 @@ It checks each value by itself and those that contradict each other; whether dat
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 import types
 import typing
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 from facesearch.core.errors import TrainingPlanError
+from facesearch.embedding.architecture import POOLINGS
+from facesearch.embedding.backbones import TRAINABLE
 from facesearch.training.samplers import Few
 
 Loss = Literal["triplet", "contrastive", "arcface", "cosface", "distillation"]
@@ -150,6 +153,11 @@ class TrainingPlan:
             value = getattr(self, field)
             if allowed and value not in allowed:
                 raise TrainingPlanError(f"{field} is one of {', '.join(str(one) for one in allowed)}, not {value!r}", field=field)
+        for name, value, known in (("backbone", self.backbone, TRAINABLE), ("pooling", self.pooling, POOLINGS)):
+            if value is not None and value not in known:
+                raise TrainingPlanError(f"{name} is one of {', '.join(known)}, not {value!r}", field=name)
+        if not _DEVICE.fullmatch(self.device):
+            raise TrainingPlanError(f"device is auto, cpu, cuda, cuda:<number> or mps, not {self.device!r}", field="device")
         if self.loss == "distillation" and not self.teachers:
             raise TrainingPlanError('distillation needs at least one teacher: teachers = ["mobilenet-128"]', field="teachers")
         if self.loss == "triplet" and self.drawn_by != "people":
@@ -221,6 +229,8 @@ class TrainingPlan:
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         return {name: value for name, value in self.as_dict().items() if value != _plain(defaults[name])}
 
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 _RANGES: tuple[tuple[str, float, float], ...] = (
     ("held_out", 0.0, 0.9),
@@ -324,13 +334,24 @@ def read_plan(path: Path, changes: Mapping[str, object]) -> TrainingPlan:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
         raise TrainingPlanError(f"the plan {path} cannot be read: {exc}", path=str(path)) from exc
+    _require_one_length(fields)
     return parse_plan(changed_fields(_seen_from(path.parent, fields), changes), where=f"the plan {path}")
 
 
 def changed_fields(fields: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
-    """Return a plan's values with others instead of some; a length in epochs replaces one in steps, which would count otherwise."""
+    """Return a plan's values with others instead of some; a length in epochs replaces one in steps, which would count otherwise.
+
+    Raises:
+        TrainingPlanError: The changes say the length twice.
+    """
+    _require_one_length(changes)
     counts_epochs = changes.get("epochs") is not None and changes.get("steps") is None
     return {**fields, **({"steps": None} if counts_epochs else {}), **changes}
+
+
+def _require_one_length(fields: Mapping[str, object]) -> None:
+    if fields.get("steps") is not None and fields.get("epochs") is not None:
+        raise TrainingPlanError("steps and epochs both say how long the run is: say one of them", field="steps")
 
 
 def _seen_from(folder: Path, fields: Mapping[str, object]) -> dict[str, object]:

@@ -24,6 +24,8 @@ BEST_FILE = "best.safetensors"
 REPORT_FILE = "report.html"
 TENSORBOARD = "tensorboard"
 
+LOCK_FILE = ".lock"
+
 CHANGE = "change"
 """Kind of the log's lines that say what a run went on with otherwise."""
 
@@ -63,7 +65,7 @@ class RunFolder:
         """
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / ".lock").open("ab")
+            lock = (self.path / LOCK_FILE).open("ab")
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -77,18 +79,34 @@ class RunFolder:
         """Make the folder of a new run.
 
         Raises:
-            InputError: A run lies there already.
+            InputError: A run or anything else lies there already.
             FileWriteError: It cannot be written.
         """
-        if (self.path / RUN_FILE).exists() or (self.path / LOG_FILE).exists():
-            raise InputError(
-                f"{self.path} holds a run already: facesearch train resume {self.path} goes on with it, or name another folder",
-                path=str(self.path),
-            )
+        self.require_room()
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
             self._write(plan, facts)
             (self.path / LOG_FILE).touch()
+
+    def require_room(self) -> None:
+        """Raise unless the folder is empty or not there: among photographs of people, a run's folders would be people.
+
+        Raises:
+            InputError: A run lies there, or anything else.
+        """
+        if newest(self.checkpoints) is not None:
+            raise InputError(
+                f"{self.path} holds a run already: facesearch train resume {self.path} goes on with it, or name another folder",
+                path=str(self.path),
+            )
+        if (self.path / RUN_FILE).exists() or (self.path / LOG_FILE).exists():
+            raise InputError(
+                f"{self.path} holds a run that ended before its first checkpoint: remove it, or name another folder",
+                path=str(self.path),
+            )
+        others = sorted(one.name for one in self.path.iterdir() if one.name != LOCK_FILE) if self.path.is_dir() else []
+        if others:
+            raise InputError(f"{self.path} holds {others[0]} and is no run: name a new or empty folder", path=str(self.path))
 
     def change(self, plan: TrainingPlan, step: int, *, n_processes: int = 1) -> dict[str, Any]:
         """Keep what is otherwise than in the run so far: the run goes on, is told and is exported with it.
@@ -132,11 +150,13 @@ class RunFolder:
         path = self.path / RUN_FILE
         try:
             facts = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(facts, dict) or not isinstance(facts.get("plan"), dict):
+                raise ValueError("it holds no plan of a run")
             plan = parse_plan(facts.pop("plan"), where=str(path))
             require_whole(facts)
         except OSError as exc:
             raise CheckpointNotFoundError(f"{self.path} is no run of training ({exc.strerror or exc})", path=str(path)) from exc
-        except (ValueError, KeyError, AttributeError, TypeError) as exc:
+        except ValueError as exc:
             raise InputError(f"{path} is damaged: {exc}", path=str(path)) from exc
         return plan, facts
 
@@ -165,9 +185,9 @@ class RunFolder:
             stream.write(line + "\n")
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return the log as far as it is one; a last line that was cut off is left out."""
+        """Return the log; lines that are none, as a last one that was cut off, are left out."""
         try:
-            texts = (self.path / LOG_FILE).read_text(encoding="utf-8").splitlines()
+            texts = (self.path / LOG_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
             return []
         found = []
@@ -175,10 +195,9 @@ class RunFolder:
             try:
                 line = json.loads(text)
             except ValueError:
-                break
-            if not isinstance(line, dict) or type(line.get("step")) is not int or not isinstance(line.get("kind"), str):
-                break
-            found.append(line)
+                continue
+            if isinstance(line, dict) and type(line.get("step")) is int and isinstance(line.get("kind"), str):
+                found.append(line)
         return found
 
     def forget_after(self, step: int) -> None:

@@ -32,9 +32,9 @@ from facesearch.training.run_facts import require_same, run_facts
 from facesearch.training.run_folder import TENSORBOARD, RunFolder
 from facesearch.training.run_report import write_report
 from facesearch.training.samplers import PairSampler, PeopleSampler, Sampler, TurnSampler
-from facesearch.training.starting import Start, require_crops, start_of, teachers_of
+from facesearch.training.starting import Start, freeze_stages, require_crops, start_of, teachers_of
 from facesearch.training.trainer import Materials, Scalars, Tell, Trainer
-from facesearch.training.validation import embedded, read_names, require_pairs, split_people
+from facesearch.training.validation import embedded, of_list, require_pairs, split_people
 
 ALL_STAGES = "all"
 """What ``freeze_until`` says for a fixed extractor: only the head is trained."""
@@ -77,11 +77,13 @@ class Data:
         training: To train on.
         validation: Of other people, or None.
         sampler: Draws the batches.
+        absent: Who of the people to be validated on has no crop, in words; None where everybody has.
     """
 
     training: CropStore
     validation: CropStore | None
     sampler: Sampler
+    absent: str | None = None
 
 
 def open_data(plan: TrainingPlan) -> Data:
@@ -94,17 +96,18 @@ def open_data(plan: TrainingPlan) -> Data:
     """
     store = CropStore.open(plan.crops, cleaned=plan.cleaned)
     validation: CropStore | None
+    absent: str | None = None
     if plan.validation is not None:
         training, validation = store, CropStore.open(plan.validation)
         if plan.validation_people is not None:
-            validation = validation.of_people(read_names(Path(plan.validation_people)))
+            validation, absent = of_list(validation, Path(plan.validation_people))
     else:
         training, validation = split_people(store, plan.held_out, plan.seed)
     if validation is not None:
         both = f"a network trained on {Path(plan.crops).name} and validated on {Path(plan.validation or plan.crops).name}"
         require_crops(store.alignment, validation.alignment, both)
-        require_pairs(validation)
-    return Data(training, validation, _sampler(plan, training))
+        require_pairs(validation, "name another store (validation), or set held_out to 0 to train without")
+    return Data(training, validation, _sampler(plan, training), absent)
 
 
 def overlap_of(data: Data) -> str | None:
@@ -147,10 +150,10 @@ def freeze(network: EmbeddingNetwork, plan: TrainingPlan) -> str:
     """Freeze what a plan says; return it in words.
 
     Raises:
-        ModelDescriptionError: There is no such stage.
+        TrainingPlanError: There is no such stage.
     """
     last = network.stage_names[-1] if plan.freeze_until == ALL_STAGES else plan.freeze_until
-    network.freeze_until(last)
+    freeze_stages(network, last)
     n_slopes = freeze_slopes(network) if plan.freeze_slopes and plan.start is not None else 0
     told = f"stages up to {last} stay as they are" if last is not None else "all stages are trained"
     n_folded = network.n_folded_norms
@@ -225,13 +228,16 @@ def _run(
         device = own_device(device, group)
         if torch.device(device).type == "cuda" and ":" in device:
             torch.cuda.set_device(torch.device(device))  # where nccl and whatever names no device work
+        if group.is_first and not goes_on:
+            folder.require_room()
         data = open_data(plan)
         start = start_of(plan, models_folder, data.training.alignment)
         say(f"{len(data.training)} crops of {len(data.training.people)} people; {data.sampler}")
         say(f"network {start.network.architecture.backbone} from {start.source}: {freeze(start.network, plan)}")
         overlap = overlap_of(data)
-        if overlap is not None:
-            say(f"warning: {overlap}")
+        for told in (data.absent, overlap):
+            if told is not None:
+                say(f"warning: {told}")
         teachers = teachers_of(plan, models_folder, data.training.alignment, device)
         facts = run_facts(data.training, data.validation, data.sampler, start, teachers, n_processes=group.world)
         materials = _materials(plan, data, start, folder, device, group, teachers=teachers, tell=say)
@@ -261,8 +267,11 @@ def _run(
         trainer = Trainer(materials)
         if checkpoint is not None:
             trainer.restore(checkpoint)
-        elif materials.objective.head is not None and plan.start is not None:
-            materials.objective.head.start_from(_centres(trainer.network, data.training, device, plan, group))
+        else:
+            if materials.objective.head is not None and plan.start is not None:
+                materials.objective.head.start_from(_centres(trainer.network, data.training, device, plan, group))
+            if start.is_whole:
+                trainer.validate_start()
         progress = trainer.run(until)
         report = _finish(trainer, materials)
         return TrainingResult(folder.path, progress, materials.n_steps, report)
@@ -347,4 +356,10 @@ def _finish(trainer: Trainer, materials: Materials) -> Path | None:
     has_best = materials.group.shared(materials.folder.best.exists())
     if materials.validation is None or not has_best:
         trainer.save_average()
-    return write_report(materials.folder, trainer.progress, materials.n_steps) if materials.group.is_first else None
+    if not materials.group.is_first:
+        return None
+    worse = trainer.progress.worse_than_begun()
+    if worse is not None and (trainer.progress.is_over or trainer.progress.step == materials.n_steps):
+        materials.tell(f"warning: {worse}")
+        materials.folder.note("warning", trainer.progress.step, text=worse)
+    return write_report(materials.folder, trainer.progress, materials.n_steps)

@@ -6,13 +6,15 @@ It trains nothing and downloads nothing.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from facesearch.core.errors import CheckpointFormatError, TrainingPlanError
+from facesearch.core.errors import CheckpointFormatError, ModelDescriptionError, TrainingPlanError
 from facesearch.core.face import Alignment
 from facesearch.embedding.architecture import Architecture, default_architecture
 from facesearch.embedding.card_file import NOT_STATED, WEIGHTS_ALONE
@@ -41,12 +43,14 @@ class Start:
         source: Where they came from, in words.
         digest: SHA-256 of the file of weights; empty for random ones.
         licence: Of these weights; empty for random ones.
+        is_whole: Whether the head is of that file too: the network can be used as it begins.
     """
 
     network: EmbeddingNetwork
     source: str
     digest: str
     licence: str = ""
+    is_whole: bool = False
 
 
 def start_of(plan: TrainingPlan, models_folder: Path | None, alignment: Alignment) -> Start:
@@ -69,29 +73,58 @@ def start_of(plan: TrainingPlan, models_folder: Path | None, alignment: Alignmen
         backbone = plan.backbone or "mobilenet"
         if backbone == "mobilenet":
             changes.setdefault("has_norms", True)  # without norms, random weights do not learn
-        architecture = default_architecture(backbone, **changes)
+        with _plan_errors():
+            architecture = default_architecture(backbone, **changes)
+            network = build_network(architecture)
         require_crops(architecture.alignment, alignment, f"backbone {backbone}")
-        return Start(build_network(architecture), "random weights", "")
+        return Start(network, "random weights", "")
     file, base, licence, has_head = _file_and_architecture(plan, models_folder)
     if plan.backbone is not None and plan.backbone != base.backbone:
         raise CheckpointFormatError(
             f"{plan.start} is a checkpoint of another architecture: backbone {base.backbone}, the plan says {plan.backbone}",
             path=str(file),
         )
-    architecture = dataclasses.replace(base, **changes)
-    require_crops(architecture.alignment, alignment, plan.start)
-    network = build_network(architecture)
+    require_crops(base.alignment, alignment, plan.start)
+    with _plan_errors():
+        architecture = dataclasses.replace(base, **changes)
+        network = build_network(architecture)
     is_same_head = (architecture.dim, architecture.pooling, architecture.layer) == (base.dim, base.pooling, base.layer)
-    load_weights(network, file, with_head=is_same_head and has_head)
-    new_head = "" if is_same_head and has_head else ", with a new head of random weights"
+    is_whole = is_same_head and has_head
+    load_weights(network, file, with_head=is_whole)
+    new_head = "" if is_whole else ", with a new head of random weights"
     # Its name and not its path: the text travels in cards.
-    return Start(network, f"{Path(plan.start).name} ({file.name}){new_head}", digest_of(file), licence)
+    return Start(network, f"{Path(plan.start).name} ({file.name}){new_head}", digest_of(file), licence, is_whole)
+
+
+@contextmanager
+def _plan_errors() -> Iterator[None]:
+    """Turn what an architecture refuses into an error of the plan that asked for it."""
+    try:
+        yield
+    except ModelDescriptionError as exc:
+        raise TrainingPlanError(exc.message, **exc.context) from exc
+
+
+def freeze_stages(network: EmbeddingNetwork, last: str | None) -> None:
+    """Keep a network's stages up to one as they are.
+
+    Args:
+        network: To be trained.
+        last: The last one that stays; None to train all.
+
+    Raises:
+        TrainingPlanError: There is no such stage.
+    """
+    with _plan_errors():
+        network.freeze_until(last)
 
 
 def _file_and_architecture(plan: TrainingPlan, models_folder: Path | None) -> tuple[Path, Architecture, str, bool]:
     """Return the file of a plan's start, the architecture it is of, its licence, and whether it has a head of that architecture."""
     start = plan.start or ""
     path = Path(start)
+    if path.is_dir():
+        raise TrainingPlanError(f"start {start} is a folder: name an embedder, or a file of weights", field="start")
     if path.is_file():
         carried = read_architecture(path) if path.suffix == ".safetensors" else None
         if carried is None and plan.backbone is None:

@@ -29,7 +29,7 @@ from facesearch.training.norms import fresh_statistics
 from facesearch.training.objective import Learning, Objective, StepValue
 from facesearch.training.optimiser import MovingAverage, build_optimiser, rate_factor, restore_state, set_rate, state_tensors
 from facesearch.training.plan import TrainingPlan
-from facesearch.training.progress import Progress
+from facesearch.training.progress import SAME_FIGURE, Progress
 from facesearch.training.run_folder import RunFolder
 from facesearch.training.validation import embedded, validated
 
@@ -38,9 +38,6 @@ LOG_EVERY = 10
 
 NORM_BATCHES = 16
 """Batches that the statistics of norms are taken from before a network is measured or written."""
-
-SAME_FIGURE = 1e-9
-"""Figures nearer than this are one: sums of people's shares end in different last bits."""
 
 Tell = Callable[[str], None]
 """Told what happened, a line at a time."""
@@ -118,7 +115,8 @@ class Trainer:
             for name, tensor in checkpoint.part("average").items():
                 self.average.tensors[name].copy_(tensor)
             restore_state(self._optimiser, checkpoint.part("optimiser"))
-            self.progress = Progress(**{name: checkpoint.state["progress"][name] for name in Progress.__slots__})
+            kept = {"begun": None, **checkpoint.state["progress"]}  # runs of before had not measured it
+            self.progress = Progress(**{name: kept[name] for name in Progress.__slots__})
             self._watch.restore(checkpoint.state["watch"])
         except (RuntimeError, KeyError, IndexError, TypeError, ValueError) as exc:
             raise CheckpointFormatError(f"the checkpoint of step {checkpoint.step} is of another run: {exc}") from exc
@@ -299,6 +297,18 @@ class Trainer:
             self._m.tell(
                 f"no better figure in {progress.stale} validations: the run ends here, the best was step {progress.best_step}"
             )
+
+    def validate_start(self) -> None:
+        """Measure the network that the run begins with, as it is: what is made of it should be better."""
+        store, group = self._m.validation, self._m.group
+        if store is None:
+            return
+        vectors = embedded(self._prepared, store, device=self._m.device, bf16=self._is_bf16, group=group)
+        found = validated(vectors, store) if group.is_first else None
+        self.progress.begun = group.shared(None if found is None else found.figure)
+        if found is not None:
+            self._m.folder.note("validation", 0, **found.as_dict())
+            self._m.tell(f"begun with: {found}")
 
     def save_average(self) -> None:
         """Write the averaged weights as the run's network; of several processes all must call, and the first writes."""

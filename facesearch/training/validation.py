@@ -117,8 +117,12 @@ def _rates(pairs: AllPairs) -> tuple[tuple[float, float], ...]:
     return tuple((fmr, pairs.at_fmr(fmr).tar.value) for fmr in supported)
 
 
-def require_pairs(store: CropStore) -> None:
+def require_pairs(store: CropStore, otherwise: str) -> None:
     """Raise unless people of a store can be compared.
+
+    Args:
+        store: The crops.
+        otherwise: What to do, for the message.
 
     Raises:
         InputError: There are fewer than two people, or nobody has two crops.
@@ -126,8 +130,8 @@ def require_pairs(store: CropStore) -> None:
     n_mated = int((store.counts >= 2).sum())
     if len(store.people) < 2 or n_mated == 0:
         raise InputError(
-            f"validating needs two people, and two crops of one of them: there are {len(store.people)} people, {n_mated} with two "
-            "or more crops; name another store (validation), or set held_out to 0 to train without"
+            f"comparing needs two people, and two crops of one of them: there are {len(store.people)} people, {n_mated} with two "
+            f"or more crops; {otherwise}"
         )
 
 
@@ -146,8 +150,23 @@ def split_people(store: CropStore, held_out: float, seed: int) -> tuple[CropStor
     return store.subset(~is_held[store.labels]), store.subset(is_held[store.labels])
 
 
+def of_list(store: CropStore, path: Path) -> tuple[CropStore, str | None]:
+    """Return the crops of the people of a list, and who of them has none, in words (None where everybody has).
+
+    Raises:
+        InputError: The list cannot be read, or nobody of it has a crop.
+    """
+    names = set(read_names(path))
+    found = store.of_people(sorted(names))
+    n_absent = len(names) - len(found.people)
+    if not len(found):
+        raise InputError(f"{store.folder} has no crop of anybody in {path}, {n_absent} people", path=str(path))
+    told = f"{n_absent} of the {len(names)} people of {path.name} have no crop in {store.folder.name}"
+    return found, told if n_absent else None
+
+
 def read_names(path: Path) -> list[str]:
-    """Return the people of a text file: LFW's form (``name count``, a count first), or a name a line.
+    """Return the people of a text file: LFW's form (a count first, then ``name<TAB>count``), or a name a line.
 
     Raises:
         InputError: It cannot be read or names nobody.
@@ -156,7 +175,7 @@ def read_names(path: Path) -> list[str]:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as exc:
         raise InputError(f"the list of people {path} cannot be read: {exc}", path=str(path)) from exc
-    if lines and lines[0].isdigit():
+    if lines and lines[0].isdigit() and any("\t" in line for line in lines):  # elsewhere a name may be a number
         return [person.name for person in read_people(path)]
     if not lines:
         raise InputError(f"the list of people {path} names nobody", path=str(path))

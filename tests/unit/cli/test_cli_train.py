@@ -100,6 +100,25 @@ def test_the_list_goes_where_it_is_wanted(cli, cleaning, tmp_path):
     assert not (cleaning.folder / "cleaned.json").exists()
 
 
+def test_a_list_takes_the_place_of_a_list_alone(cli, cleaning, tmp_path):
+    """A file of the store, or a photograph, would be lost; the manifest's loss is the store's."""
+    (tmp_path / "other.json").write_text('{"format": "something else"}', encoding="utf-8")
+    manifest = cleaning.folder / "manifest.json"
+    before = manifest.read_bytes()
+    for file, told in (
+        (manifest, "is no cleaned list"),
+        (tmp_path / "other.json", "is no cleaned list"),
+        (tmp_path / "face.jpg", "is a .json file"),
+        (tmp_path / "absent" / "list.json", "there is no folder"),
+    ):
+        ran = cli("train", "clean", str(cleaning.folder), "-o", str(file))
+        assert (ran.code, cleaning.asked) == (2, [])
+        assert told in " ".join(ran.err.split())
+    assert manifest.read_bytes() == before
+    for _ in range(2):  # an older list may be replaced
+        assert cli("train", "clean", str(cleaning.folder), "-o", "list.json").code == 0
+
+
 def test_a_sheet_that_could_not_be_written_is_refused_before_the_work(cli, cleaning):
     ran = cli("train", "clean", str(cleaning.folder), "--sheet", "sheet.png")
     assert (ran.code, cleaning.asked) == (2, [])

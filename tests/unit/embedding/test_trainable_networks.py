@@ -182,6 +182,16 @@ def test_torchvisions_weights_fit_without_their_classifier(tmp_path: Path) -> No
         np.testing.assert_allclose(network.pooling(network.features(planes())), theirs(planes()), atol=1e-5)
 
 
+def test_one_network_has_one_digest(small: EmbeddingNetwork, tmp_path: Path) -> None:
+    """safetensors writes its texts in any order, which differs from call to call."""
+    texts = dict.fromkeys(("licence", "source", "figures", "note"), "x")
+    assert len({save_network(small, tmp_path / "a.safetensors", metadata=texts) for _ in range(8)}) == 1
+    assert metadata_of(tmp_path / "a.safetensors").items() >= texts.items()
+    assert safetensors.torch.load_file(tmp_path / "a.safetensors").keys() == {
+        name for name in small.state_dict() if not name.endswith("num_batches_tracked")
+    }
+
+
 def folded(network: EmbeddingNetwork, path: Path) -> EmbeddingNetwork:
     """Return a network of the same form whose batch norms give offsets alone, as those of FaceNet's frozen graph do."""
     tensors = {name: tensor.clone() for name, tensor in network.state_dict().items()}

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from facesearch.cli.main import execute
-from facesearch.core.errors import CheckpointFormatError, CheckpointNotFoundError, InputError, TrainingPlanError
+from facesearch.core.errors import (
+    CheckpointFormatError,
+    CheckpointNotFoundError,
+    InputError,
+    TrainingPlanError,
+    UncalibratedEmbedderError,
+)
 from facesearch.core.face import Alignment, FaceCrop
 from facesearch.embedding.embedder import NetworkEmbedder
 from facesearch.embedding.exported import exported_card
@@ -71,7 +77,10 @@ def test_the_command_line_trains_goes_on_and_exports(faces: Path, tmp_path: Path
         (["train", "run", "--crops", "{}/none", "-o", "{}/run"], 2, "no store of crops"),
         (["train", "run", "--crops", "x", "--set", "rate"], 2, "NAME=VALUE"),
         (["train", "run", "--crops", "x", "--set", "rate=-1"], 2, "rate lies in"),
-        (["train", "run", "--crops", "x", "--device", "cuda:9x"], 5, "device"),
+        (["train", "run", "--crops", "x", "--device", "cuda:9x"], 2, "device is auto, cpu"),
+        (["train", "run", "--crops", "x", "--backbone", "vgg"], 2, "backbone is one of mobilenet"),
+        (["train", "run", "--crops", "x", "--set", "pooling=mac"], 2, "pooling is one of flatten"),
+        (["train", "run", "--crops", "x", "--steps", "3", "--epochs", "3"], 2, "steps and epochs both"),
         (["train", "resume", "{}"], 5, "is no run of training"),
         (["train", "export", "{}", "-o", "{}/a.safetensors"], 5, "is no run of training"),
     ],
@@ -104,6 +113,29 @@ def test_an_exported_network_is_used_by_its_path_and_its_card_says_where_it_come
     points = made.figures.get("single", {}).get("operating_points", [])
     assert len(points) + len(made.unsupported) == 5
     assert len(found.figures) == (1 if points else 0)
+
+
+def test_an_embedder_that_nobody_measured_says_what_to_do(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights, here = tmp_path / "mine.safetensors", ["--data-dir", str(tmp_path / "data")]
+    assert execute(["train", "export", str(trained), "-o", str(weights), *here]) == 0
+    assert "not calibrated: it compares and searches, and cannot decide" in capsys.readouterr().err
+    with pytest.raises(UncalibratedEmbedderError) as raised:
+        card(str(weights)).operating_points()
+    assert "train export RUN -o mine.safetensors --calibrate STORE" in raised.value.message
+    assert f"models add {weights} --name mine, then facesearch models calibrate mine" in raised.value.message
+    with pytest.raises(InputError, match="mobilenet-128 is an embedder of facesearch itself"):
+        export_run(trained, weights, name="mobilenet-128")
+
+
+def test_points_set_on_what_was_trained_on_come_with_a_warning(faces: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(small_plan(faces, steps=1, validation=str(faces), **NARROW), run)
+    for how in ({}, {"calibrate": faces}):
+        made = export_run(run, tmp_path / "mine.safetensors", **how)
+        assert "32 of these photographs, of 16 people, were trained on" in made.warning
+        assert made.warning in made.figures["single"]["measured_on"] if made.figures else True
 
 
 def test_operating_points_come_with_the_evidence(trained: Path, faces: Path, tmp_path: Path) -> None:

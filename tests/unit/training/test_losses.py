@@ -258,6 +258,12 @@ def test_a_collapse_without_triplets_is_said_as_it_is() -> None:
     assert "instead of" not in said
 
 
+def test_a_collapse_is_not_said_to_have_learned_everything() -> None:
+    watch = CollapseWatch(0.2, "semi-hard", window=3)
+    said = [watch.look(LossValue(torch.tensor(0.0), 0, 0), 0.0, Spread(0.0, 0.0)) for _ in range(9)]
+    assert [None if one is None else one.split(":")[0] for one in said] == [None, None, "collapse"] * 3
+
+
 def test_a_loss_that_stays_at_its_margin_is_said() -> None:
     """Vectors far apart, those of one person as far as those of two: the loss is the margin, and nothing is learned."""
     watch = CollapseWatch(0.2, "hard", window=3)

@@ -8,9 +8,11 @@ import pytest
 
 from facesearch.core.errors import InputError, TrainingPlanError
 from facesearch.training.augment import Augmentation
+from facesearch.training.crop_store import CropStore
 from facesearch.training.plan import TrainingPlan, parse_plan, read_plan
 from facesearch.training.run_folder import RunFolder
-from facesearch.training.validation import read_names
+from facesearch.training.validation import of_list, read_names
+from tests.crop_files import store_of_vectors
 
 FACTS = {
     **dict.fromkeys(("start", "start_sha256", "sampler", "torch", "crops_digest", "rows_digest", "validation_digest"), "x"),
@@ -43,7 +45,11 @@ def test_a_length_in_epochs_replaces_one_in_steps(tmp_path: Path) -> None:
     path.write_text('crops = "store"\nsteps = 500\n', encoding="utf-8")
     assert read_plan(path, {"rate": 0.5}).steps == 500
     assert (read_plan(path, {"epochs": 3}).steps, read_plan(path, {"epochs": 3}).epochs) == (None, 3.0)
-    assert read_plan(path, {"epochs": 3, "steps": 7}).steps == 7
+    with pytest.raises(TrainingPlanError, match="say one of them"):
+        read_plan(path, {"epochs": 3, "steps": 7})
+    path.write_text('crops = "store"\nsteps = 500\nepochs = 2\n', encoding="utf-8")
+    with pytest.raises(TrainingPlanError, match="say one of them"):
+        read_plan(path, {})
 
 
 def test_paths_in_a_file_are_its_folder_s_and_those_of_options_the_current_directory_s(
@@ -128,7 +134,8 @@ def test_a_log_is_cut_back_and_a_torn_line_left_out(tmp_path: Path) -> None:
         (run.path / "log.jsonl").write_text(whole + torn)
         assert [line["step"] for line in run.lines()] == [10, 20, 30], torn
         (run.path / "log.jsonl").write_text(whole)
-    (run.path / "log.jsonl").write_text(whole + '{"kind": "st')
+    first, rest = whole.split("\n", 1)
+    (run.path / "log.jsonl").write_bytes(f"{first}\n".encode() + b"\xff\xfe\n" + f'{rest}{{"kind": "st'.encode())
     run.forget_after(20)
     assert [line["step"] for line in run.lines()] == [10, 20]
     plan, facts = run.read()
@@ -172,6 +179,21 @@ def test_a_run_whose_file_is_something_else_is_damaged(tmp_path: Path, text: str
         run.read()
 
 
+def test_who_of_a_list_has_no_crop_is_said(tmp_path: Path) -> None:
+    store = CropStore.open(store_of_vectors(tmp_path / "store", [("Ada", 1), ("Ada", 2), ("Ben", 3), ("Cy", 4)]))
+    names = tmp_path / "names.txt"
+    for listed, people, told in (
+        ("Ada\nBen", 2, None),
+        ("Ada\nDot\nEve", 1, "2 of the 3 people of names.txt have no crop in store"),
+    ):
+        names.write_text(listed)
+        found, absent = of_list(store, names)
+        assert (len(found.people), absent) == (people, told)
+    names.write_text("Dot\n")
+    with pytest.raises(InputError, match=r"has no crop of anybody in .*names.txt, 1 people"):
+        of_list(store, names)
+
+
 def test_lists_of_people_in_both_forms(tmp_path: Path) -> None:
     lfw, plain, empty = tmp_path / "lfw.txt", tmp_path / "plain.txt", tmp_path / "empty.txt"
     lfw.write_text("2\nAda_Lovelace\t3\nBen\t1\n")
@@ -179,6 +201,9 @@ def test_lists_of_people_in_both_forms(tmp_path: Path) -> None:
     empty.write_text("\n")
     assert read_names(lfw) == ["Ada_Lovelace", "Ben"]
     assert read_names(plain) == ["Ada Lovelace", "Ben"]
+    numbers = tmp_path / "numbers.txt"
+    numbers.write_text("00006\n00067\n")
+    assert read_names(numbers) == ["00006", "00067"]  # CelebA's people are numbers, and no count comes before them
     for path, told in ((empty, "names nobody"), (tmp_path / "absent", "cannot be read")):
         with pytest.raises(InputError, match=told):
             read_names(path)
