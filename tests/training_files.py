@@ -14,9 +14,14 @@ import numpy as np
 
 from facesearch.core.face import Alignment
 from facesearch.embedding.card_file import ARCFACE_112
+from facesearch.training import session
 from facesearch.training.crop_store import CropRow
 from facesearch.training.crop_writer import CropWriter
+from facesearch.training.distributed import ALONE, Group
 from facesearch.training.plan import TrainingPlan
+from facesearch.training.run_folder import RunFolder
+from facesearch.training.starting import start_of
+from facesearch.training.trainer import Materials
 from tests.world import face_at
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,6 +69,17 @@ def small_plan(crops: Path, **changes: object) -> TrainingPlan:
         "checkpoint_minutes": 0.0,
     }
     return TrainingPlan(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def materials_of(plan: TrainingPlan, folder: Path, *, group: Group = ALONE) -> Materials:
+    """Return what a trainer works with as a run that begins would hand it over, its folder made."""
+    data = session.open_data(plan)
+    start = start_of(plan, None, data.training.alignment)
+    run = RunFolder(folder)
+    if group.is_first:
+        run.begin(plan, {})
+    session.freeze(start.network, plan)
+    return session._materials(plan, data, start, run, "cpu", group, teachers=(), tell=lambda _: None)
 
 
 def run_twice(program: Path, *arguments: str) -> str:
