@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from facesearch.embedding.architecture import default_architecture
@@ -15,8 +16,10 @@ from facesearch.embedding.prepared import Prepared
 from facesearch.training.crop_store import CropStore
 from facesearch.training.distributed import ALONE, Group
 from facesearch.training.norms import fresh_statistics
+from facesearch.training.plan import TrainingPlan
+from facesearch.training.trainer import NORM_BATCHES
 from facesearch.training.validation import embedded
-from tests.training_files import run_twice, write_faces
+from tests.training_files import materials_of, run_twice, small_plan, write_faces
 
 PROGRAM = """
 import json, sys
@@ -26,8 +29,10 @@ from facesearch.embedding.prepared import Prepared
 from facesearch.training.crop_store import CropStore
 from facesearch.training.distributed import process_group
 from facesearch.training.norms import fresh_statistics
+from facesearch.training.trainer import Trainer
 from facesearch.training.validation import embedded
-from tests.unit.training.test_distributed import batches, network
+from tests.training_files import materials_of
+from tests.unit.training.test_distributed import batches, network, plan_of
 
 with process_group("cpu") as group:
     torch.set_num_threads(1)
@@ -40,6 +45,7 @@ with process_group("cpu") as group:
     last = group.gathered(np.ones((1, 2), dtype=np.float32) if group.rank else None)
     prepared = Prepared(made, made.architecture.preparation)
     vectors = embedded(prepared, CropStore.open(sys.argv[2]), device="cpu", bf16=False, batch=4, group=group)
+    Trainer(materials_of(plan_of(Path(sys.argv[2])), Path(sys.argv[1]) / "run", group=group)).save_average()
     said = {"vectors": vectors, "rows": rows, "last": last}
     said = {name: one.tolist() for name, one in said.items()} | {"means": means, "average": [one.tolist() for one in own]}
     (Path(sys.argv[1]) / f"{group.rank}.json").write_text(json.dumps(said))
@@ -54,6 +60,11 @@ def network() -> EmbeddingNetwork:
 def batches(rank: int) -> list[torch.Tensor]:
     """Return what a process sees: two batches."""
     return [torch.randn(3, 3, 112, 112, generator=torch.Generator().manual_seed(10 * rank + n)) for n in range(2)]
+
+
+def plan_of(store: Path) -> TrainingPlan:
+    """Return a plan whose batches of four crops two processes can share, of a network with norms."""
+    return small_plan(store, backbone="mobilenet", width=0.125, layer="block3", pooling="mean", loss="cosface", batch_size=4)
 
 
 @pytest.mark.parametrize(("n", "world"), [(0, 2), (1, 3), (13, 2), (100, 7)])
@@ -95,3 +106,15 @@ def test_two_processes_have_the_same_rows_means_and_statistics(tmp_path: Path) -
     with fresh_statistics(alone, alone, batches(0) + batches(1)):
         for norm, mean in zip(alone.trained_norms, first["means"], strict=True):
             np.testing.assert_allclose(norm.running_mean.numpy(), mean, atol=1e-6)
+    # And so do those of the network that a run writes.
+    written = safetensors.torch.load_file(tmp_path / "run" / "best.safetensors")
+    materials = [materials_of(plan_of(store), tmp_path / f"alone{rank}", group=Group(rank, 2)) for rank in (0, 1)]
+    loaders = [one.make_loader(range(0)) for one in materials]
+    pixels = [torch.from_numpy(loader.make(step).pixels) for loader in loaders for step in range(NORM_BATCHES)]
+    assert [len(one) for one in pixels] == [2] * 2 * NORM_BATCHES
+    alone = materials[0].network
+    with fresh_statistics(alone, Prepared(alone, alone.architecture.preparation), pixels):
+        found = {name: one for name, one in alone.state_dict().items() if name.endswith(("running_mean", "running_var"))}
+        assert len(found) == 14
+        for name, expected in found.items():
+            torch.testing.assert_close(written[name], expected, atol=1e-4, rtol=1e-3, msg=name)
