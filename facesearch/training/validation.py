@@ -32,7 +32,8 @@ class Validated:
     """The figures of a network.
 
     Attributes:
-        tar: ``(FMR, TAR)`` in falling order of FMR, rates in [0, 1]; FMRs that the people do not support are left out.
+        tar: ``(FMR, TAR)`` in falling order of FMR, rates in [0, 1]. The highest of ``FMRS`` is always there, however few the
+            people; lower ones that they do not support (see ``MIN_FALSE_PAIRS``) are left out.
         n_people: People compared.
         n_mated_people: Those with two or more crops.
         n_crops: Crops compared.
