@@ -93,6 +93,16 @@ def test_pairs_are_mated_and_non_mated_in_turn() -> None:
         assert (people[1::2, 0] != people[1::2, 1]).all()
 
 
+def test_everybody_and_all_their_photographs_come_in_time() -> None:
+    people, pairs = PeopleSampler(LABELS, 2, 2, seed=3), PairSampler(LABELS, 6, seed=3)
+    drawn = np.concatenate([people.batch(step) for step in range(200)])
+    mated, other = np.concatenate([pairs.batch(step).reshape(3, 2, 2) for step in range(200)]).transpose(1, 0, 2)
+    able = np.flatnonzero(LABELS >= 2)  # the first two people have one photograph
+    assert able.size == LABELS.size - 2
+    assert set(drawn.tolist()) == set(mated.ravel().tolist()) == set(able.tolist())
+    assert set(other.ravel().tolist()) == set(range(LABELS.size))
+
+
 @pytest.mark.parametrize("world", [2, 4])
 def test_each_process_has_as_many_mated_pairs_as_the_others(world: int) -> None:
     """A process with one kind alone would have half of the loss: the means of the processes' gradients would be another loss'."""
