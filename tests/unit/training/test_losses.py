@@ -75,6 +75,14 @@ def test_miners_agree_with_slow_twins(kind: str, seed: int) -> None:
     assert as_set(mine(kind, distances, labels, margin=MARGIN)) == expected
 
 
+def test_negatives_as_far_as_the_positive_are_not_semi_hard() -> None:
+    distances = 0.5 * (1 - torch.eye(6))
+    labels = torch.arange(6) // 2
+    assert mine("semi-hard", distances, labels, margin=MARGIN).anchor.numel() == 0
+    distances[0, 2] += 0.1
+    assert as_set(mine("semi-hard", distances, labels, margin=MARGIN)) == {(0, 1, 2)}
+
+
 def test_distance_weights_agree_with_the_papers_formula() -> None:
     vectors, labels = a_batch(3, dim=5)
     distances = squared_distances(vectors)
@@ -181,6 +189,17 @@ def test_margin_softmax_agrees_with_a_slow_twin(kind: str) -> None:
         losses.append(math.log(np.exp(logits - logits.max()).sum()) + logits.max() - logits[label])
     assert len(losses) == value.n_terms == 14
     assert float(value.loss.detach()) == pytest.approx(sum(losses) / len(losses), abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["arcface", "cosface"])
+@pytest.mark.parametrize(("nearest", "n_active"), [(0.3, 0), (0.6, 1)])
+def test_crops_whose_own_person_is_first_without_the_margin_are_not_active(kind: str, nearest: float, n_active: int) -> None:
+    head = MarginSoftmax(kind, 2, 3, margin=0.4)
+    head.load_state_dict({"weight": torch.eye(3)[:2]})
+    cosines = (0.5, nearest)
+    vectors = torch.tensor([[*cosines, math.sqrt(1 - sum(one**2 for one in cosines))]])
+    assert float(head.with_margin(vectors[0, :1])) < 0.3  # with the margin the other person is nearer either way
+    assert head(vectors, torch.tensor([0])).n_active == n_active
 
 
 def test_arcface_falls_all_the_way_to_the_opposite_vector() -> None:
