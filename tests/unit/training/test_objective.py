@@ -12,6 +12,7 @@ from torch import nn
 from facesearch.embedding.architecture import default_architecture
 from facesearch.embedding.embedding_network import build_network
 from facesearch.training.frozen_prelu import FrozenPReLU, freeze_slopes
+from facesearch.training.miners import distance_weights, squared_distances
 from facesearch.training.norms import fresh_statistics
 from facesearch.training.objective import Objective, Teacher, embedding_distance, similarity_distance
 from facesearch.training.optimiser import MovingAverage, build_optimiser, rate_factor, restore_state, set_rate, state_tensors
@@ -66,6 +67,77 @@ def test_several_teachers_of_different_lengths_pull_at_once() -> None:
     assert losses[0] > 2.0
     assert losses[-1] < 0.2 * losses[0]
     assert value.own.n_terms == 0
+
+
+def test_teachers_are_averaged_and_each_distance_has_its_own_weight() -> None:
+    vectors, labels, pixels = unit(6, 8, 1), torch.zeros(6, dtype=torch.int64), torch.zeros(6, 4, 4, 3, dtype=torch.uint8)
+    taught = [unit(6, 8, seed) for seed in (4, 5)]
+
+    def loss(*rows: torch.Tensor) -> float:
+        teachers = tuple(Teacher(str(place), Fixed(one), 8) for place, one in enumerate(rows))
+        plan = TrainingPlan(
+            crops="-", loss="distillation", teachers=("any",), teacher_weight=2.0, similarity_weight=3.0, precision="f32"
+        )
+        return float(Objective(plan, 1, 8, teachers)(vectors, labels, pixels, 0).loss)
+
+    slow = [2.0 * float(embedding_distance(vectors, one)) + 3.0 * float(similarity_distance(vectors, one)) for one in taught]
+    assert loss(taught[0]) == pytest.approx(slow[0], abs=1e-5)
+    assert loss(*taught) == pytest.approx(sum(slow) / 2, abs=1e-5)
+    assert loss(taught[0], taught[0]) == pytest.approx(slow[0], abs=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["arcface", "cosface"])
+def test_the_class_head_is_what_the_plan_says(loss: str) -> None:
+    plan = TrainingPlan(crops="-", loss=loss, margin=0.35, scale=20.0, class_share=0.25)
+    head = Objective(plan, 12, 8).head
+    assert head is not None
+    assert (head.kind, head.margin, head.scale, head.share) == (loss, 0.35, 20.0, 0.25)
+    assert head.weight.shape == (12, 8)
+
+
+@pytest.mark.parametrize("changes", [{"loss": "triplet", "miner": "distance-weighted"}, {"loss": "cosface", "class_share": 0.3}])
+def test_what_is_drawn_depends_on_the_seed_and_the_step(changes) -> None:
+    vectors, labels = unit(12, 4, 3), torch.arange(12) // 3
+    pixels = torch.zeros(12, 4, 4, 3, dtype=torch.uint8)
+
+    def losses(seed: int) -> list[float]:
+        torch.manual_seed(0)
+        objective = Objective(TrainingPlan(crops="-", margin=1.0, seed=seed, **changes), 40, 4)
+        return [float(objective(vectors, labels, pixels, step).loss.detach()) for step in range(6)]
+
+    assert losses(0) == losses(0)
+    assert len({*losses(0), *losses(1)}) == 12
+
+
+def test_drawn_negatives_are_weighed_by_the_length_of_the_vectors() -> None:
+    """In few dimensions far negatives are drawn as well; in many, the nearest of a batch nearly always is."""
+    vectors, labels = unit(12, 6, 3), torch.arange(12) // 3
+    distances = squared_distances(vectors)
+    is_other = labels[:, None] != labels[None, :]
+    margin = 4.0  # every triplet is active: the mean loss is that of all drawn
+    expected = {}
+    for dim in (6, 128):
+        weights = distance_weights(distances, is_other, dim)
+        terms = [
+            float(distances[a, p] - (weights[a] * distances[a]).sum() + margin)
+            for a, p in itertools.permutations(range(12), 2)
+            if not is_other[a, p]
+        ]
+        assert len(terms) == 24
+        expected[dim] = np.mean(terms)
+    objective = Objective(TrainingPlan(crops="-", miner="distance-weighted", margin=margin), 4, 6)
+    pixels = torch.zeros(12, 4, 4, 3, dtype=torch.uint8)
+    found = np.mean([float(objective(vectors, labels, pixels, step).loss) for step in range(300)])
+    assert found == pytest.approx(expected[6], abs=0.02)
+    assert abs(expected[6] - expected[128]) > 0.2
+
+
+@pytest.mark.parametrize(("sampler", "n_pairs"), [("pairs", 4), ("people", 8 * 7 // 2)])
+def test_contrastive_pairs_are_those_the_sampler_laid_out(sampler: str, n_pairs: int) -> None:
+    objective = Objective(TrainingPlan(crops="-", loss="contrastive", sampler=sampler), 3, 8)
+    labels = torch.tensor([0, 0, 1, 2, 1, 1, 0, 2])
+    value = objective(unit(8, 8, 1), labels, torch.zeros(8, 4, 4, 3, dtype=torch.uint8), 0)
+    assert value.own.n_terms == n_pairs
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
