@@ -44,7 +44,7 @@ def migrate(
     ] = False,
     abandon: Annotated[bool, typer.Option("--abandon", help="Delete what was made for an embedder not switched to yet.")] = False,
     accept_worse: Annotated[
-        bool, typer.Option("--accept-worse", help="Switch although fewer of the sampled people are found.")
+        bool, typer.Option("--accept-worse", help="Switch although too many of the sampled people are found no longer.")
     ] = False,
     missing: Annotated[
         Path | None, typer.Option("--missing", metavar="FILE", help="List the faces that cannot be embedded again: .csv or .json.")

@@ -117,7 +117,7 @@ class MigrateGallery:
             target: The embedder to move to.
             collection: The collection.
             photos: Folders to look for photographs in, by content, that are not where they were enrolled from.
-            accept_worse: Switch although clearly fewer of the sampled people are found, or the embedder in use is gone from here.
+            accept_worse: Switch although too many sampled people are found no longer, or the embedder in use is gone from here.
             on_progress: Told how far it is.
 
         Raises:

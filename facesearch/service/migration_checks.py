@@ -29,7 +29,7 @@ NORM_TOLERANCE = 0.02
 """Most that the length of a stored vector may differ from 1, likewise."""
 
 MAX_LOSS = 0.05
-"""Largest share of sampled people that may be found no longer; more is a model that does not fit these photographs."""
+"""Largest share of sampled people that were found and may be found no longer; more is a model that does not fit these pictures."""
 
 MIN_JUDGED = 20
 """Sampled people with two photographs below which the share that is found says too little to refuse anything."""
@@ -102,20 +102,23 @@ class Verified:
             )
 
     def require_no_loss(self) -> None:
-        """Raise where clearly fewer people are found than before.
+        """Raise where too many people who were found are found no longer; others who are found instead do not make up for them.
 
         Raises:
             MigrationError: More than ``MAX_LOSS`` of the sampled people are lost.
         """
         judged = self.judged
         before, after = sum(one.is_found_before for one in judged), sum(one.is_found_after for one in judged)
-        if len(judged) >= MIN_JUDGED and before - after > MAX_LOSS * len(judged):
+        n_lost = sum(one.is_found_before and not one.is_found_after for one in judged)
+        if len(judged) >= MIN_JUDGED and n_lost > MAX_LOSS * len(judged):
             raise MigrationError(
-                f"of {len(judged)} sampled people with several photographs {before} are found by the embedder in use and {after} "
-                "by the new one: nothing was switched; add --accept-worse to switch all the same, or --abandon to forget it",
+                f"of {len(judged)} sampled people with several photographs {before} are found by the embedder in use, {n_lost} of "
+                f"whom the new one no longer finds (it finds {after} in all): nothing was switched; add --accept-worse to switch "
+                "all the same, or --abandon to forget it",
                 n_judged=len(judged),
                 n_found_before=before,
                 n_found_after=after,
+                n_lost=n_lost,
             )
 
 

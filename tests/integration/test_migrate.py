@@ -9,16 +9,26 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from facesearch.core.errors import IncompatibleTemplatesError, InputError, MigrationError, OperatingPointError, TemplateError
+from facesearch.core.embedder_use import EmbedderUse
+from facesearch.core.errors import (
+    IncompatibleTemplatesError,
+    InputError,
+    MigrationError,
+    OperatingPointError,
+    TemplateFormatError,
+)
+from facesearch.core.template import TemplateBatch
+from facesearch.gallery.factory import GalleryIndexFactory
 from facesearch.service import migration_copy
 from facesearch.service.facade import FaceSearchService
 from tests.migration_world import NEW, OLD, THIRD, TwoModels
-from tests.world import World, face_at, person_vector
+from tests.world import DIM, World, face_at, person_vector
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -229,10 +239,70 @@ def test_a_damaged_vector_stops_the_switch(two, monkeypatch):
         changed = database.execute("UPDATE templates SET vector = ? WHERE embedder_id = ? AND id % 4 = 0", (half, NEW.embedder_id))
         assert changed.rowcount == 4
     database.close()
-    with pytest.raises((MigrationError, TemplateError)):
+    with pytest.raises(TemplateFormatError, match=r"has norm 0\.5, a template has unit norm"):
         two.migration.to(NEW, collection="default")
     assert two.current == OLD
     assert two.who(two.make(3, 77)) == "P03"
+
+
+def swapped(index):
+    """Return an index that holds the last photographs of two people under each other's ids."""
+    whole = index.templates_of(range(1, 9))
+    order = np.arange(len(whole))
+    order[[5, 8]] = [8, 5]
+    return index_of(replace(whole, vectors=whole.vectors[order]))
+
+
+def lacking(index):
+    """Return an index without one template."""
+    whole = index.templates_of(range(1, 9))
+    rows = np.arange(len(whole)) != 4
+    return index_of(TemplateBatch(whole.template_ids[rows], whole.identity_ids[rows], whole.vectors[rows], NEW.embedder_id))
+
+
+def index_of(batch):
+    index = GalleryIndexFactory(NEW.embedder_id, DIM).empty(len(batch))
+    index.add(batch, revision=10**6)
+    return index
+
+
+@pytest.mark.parametrize(("damaged", "told"), [(swapped, "2 of 8 .* do not find themselves"), (lacking, "holds 23 .* 24")])
+def test_an_index_that_is_not_what_was_stored_stops_the_switch(two, damaged, told):
+    two.enroll(8)
+    synced = two.new.indexes.synced
+
+    def damaged_synced(reader, collection):
+        owner, index = synced(reader, collection)
+        return owner, damaged(index)
+
+    two.new.indexes.synced = damaged_synced
+    with pytest.raises(MigrationError, match=told):
+        two.migration.to(NEW, collection="default", accept_worse=True)  # worse is accepted, damage is not
+    two.new.indexes.synced = synced
+    assert two.current == OLD
+    assert two.who(two.make(3, 77)) == "P03"
+    assert two.migration.to(NEW, collection="default").n_embedded == 0
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [EmbedderUse(OLD), EmbedderUse(OLD, THIRD, is_copying=True), EmbedderUse(THIRD, NEW), EmbedderUse(NEW, OLD)],
+    ids=["abandoned", "on its way elsewhere", "from elsewhere", "switched already"],
+)
+def test_a_collection_that_another_process_moved_before_the_switch_is_left_as_it_is(two, changed):
+    two.enroll(3)
+    save = two.new.indexes.save
+
+    def save_and_move():
+        save()
+        with two.store.writing() as writer:
+            writer.set_embedder_use("default", changed)
+
+    two.new.indexes.save = save_and_move
+    with pytest.raises(MigrationError, match="moved by somebody else meanwhile: nothing was switched"):
+        two.migration.to(NEW, collection="default")
+    with two.store.reading() as reader:
+        assert reader.embedder_use("default") == changed
 
 
 def test_a_way_begun_is_finished_or_abandoned_before_another(two):
