@@ -14,6 +14,13 @@ from facesearch.embedding.heads import LEAST, build_pooling, rmac_regions
 
 TOLERANCE = 1e-5
 
+OBLONG_7_14 = (
+    *((0, left, 7) for left in (0, 3, 7)),
+    *((top, left, 4) for top in (0, 3) for left in (0, 3, 6, 10)),
+    *((top, left, 3) for top in (0, 2, 4) for left in (0, 2, 5, 8, 11)),
+)
+"""Regions of a map of 7×14: with two squares more along the longer side neighbours overlap by a half, the nearest to 40 %."""
+
 
 def maps(seed: int = 0, shape: tuple[int, ...] = (2, 5, 6, 4)) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(seed).normal(size=shape).astype(np.float32))
@@ -74,6 +81,13 @@ def test_regions_of_a_square_are_one_four_and_nine() -> None:
     )
 
 
+def test_regions_of_an_oblong_are_more_along_the_longer_side() -> None:
+    assert rmac_regions(7, 14) == OBLONG_7_14
+    assert sorted(rmac_regions(14, 7)) == sorted((left, top, side) for top, left, side in OBLONG_7_14)
+    # Overlaps of a third with three more and of a half with four: the third is nearer.
+    assert [left for _, left, side in rmac_regions(3, 9) if side == 3] == [0, 2, 4, 6]
+
+
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 2), (3, 9), (9, 3), (14, 14)])
 def test_regions_lie_inside_the_map(height: int, width: int) -> None:
     regions = rmac_regions(height, width)
@@ -84,6 +98,14 @@ def test_regions_lie_inside_the_map(height: int, width: int) -> None:
         assert left >= 0
         assert top + side <= height
         assert left + side <= width
+
+
+def test_gem_of_coarse_numbers_is_computed_in_fine_ones() -> None:
+    features = maps(4, (2, 5, 14, 14)).to(torch.bfloat16)
+    found = build_pooling("gem")(features)
+    assert found.dtype == torch.float32
+    wanted = np.stack([naive("gem", one) for one in features.double().numpy()])
+    np.testing.assert_allclose(found.detach(), wanted, rtol=TOLERANCE)  # third powers in bf16 are off by a hundredth
 
 
 def test_gem_learns_its_power_and_ends_at_the_maximum() -> None:

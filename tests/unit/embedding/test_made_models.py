@@ -15,6 +15,7 @@ from facesearch.core.errors import (
     FileWriteError,
     InputError,
     ModelDescriptionError,
+    ModelFileError,
     ModelTakenError,
     UnsupportedModelError,
 )
@@ -26,7 +27,8 @@ from facesearch.embedding.library import ModelLibrary
 from facesearch.embedding.networks import network_spec, trainable_network
 from facesearch.embedding.onnx_export import AGREEMENT, export_onnx
 from facesearch.embedding.weights import FIGURES_KEY, LICENCE_KEY, save_network
-from facesearch.inference import create_engine
+from facesearch.inference import Engine, NetworkSpec, Precision, WantedPrecision, create_engine
+from facesearch.inference.network import Network
 
 DIM = 16
 ENGINE = create_engine(threads=1)
@@ -128,3 +130,45 @@ def test_onnx_agrees_with_the_network_and_is_added_by_name(
         compress(library, added, "short", normalised(np.random.default_rng(2).normal(size=(60, DIM))), 6)
     with pytest.raises(FileWriteError):
         export_onnx(source, tmp_path / "gone" / "m.onnx", ENGINE)
+
+
+class WrongEngine:
+    """An engine whose networks return unit vectors with one number off by so much; obeys ``inference.Engine``."""
+
+    name = "openvino"
+    precision: WantedPrecision = "f32"
+
+    def __init__(self, off: float) -> None:
+        self.off = off
+
+    def precision_of(self, spec: NetworkSpec) -> Precision:
+        return ENGINE.precision_of(spec)
+
+    def load(self, spec: NetworkSpec) -> Network:
+        return WrongNetwork(ENGINE.load(spec), self.off)
+
+
+class WrongNetwork:
+    """What it loads."""
+
+    def __init__(self, network: Network, off: float) -> None:
+        self.network = network
+        self.off = off
+
+    def run(self, batch: np.ndarray) -> tuple[np.ndarray, ...]:
+        (found,) = self.network.run(batch)
+        wrong = found.copy()
+        wrong[1, np.abs(wrong[1]).argmin()] += self.off  # the smallest: bringing to unit length again changes the rest hardly
+        return (wrong,)
+
+
+def test_an_onnx_file_that_computes_something_else_is_not_written(library: ModelLibrary, trained: Path, tmp_path: Path) -> None:
+    source, file = library.add(trained, "mine"), tmp_path / "m.onnx"
+    file.write_bytes(b"of before")
+    engine: Engine
+    for engine in (WrongEngine(2e-3), WrongEngine(np.nan)):
+        with pytest.raises(ModelFileError, match=r"of mine differs from the network by .*, at most 0.001 .*: nothing was written"):
+            export_onnx(source, file, engine)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["m.onnx", "models", "trained.safetensors"]
+        assert file.read_bytes() == b"of before"
+    assert export_onnx(source, file, WrongEngine(5e-4)).difference == pytest.approx(5e-4, rel=0.1)

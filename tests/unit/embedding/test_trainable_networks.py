@@ -228,6 +228,28 @@ def test_folded_norms_never_take_a_batchs_statistics(small: EmbeddingNetwork, tm
     assert network.n_folded_norms == n_norms - 1
 
 
+def test_facenet_pytorchs_weights_give_its_vectors(tmp_path: Path) -> None:
+    from facenet_pytorch import InceptionResnetV1
+
+    torch.manual_seed(5)
+    theirs = InceptionResnetV1(pretrained=None, classify=False).train()
+    with torch.no_grad():
+        for module in theirs.modules():
+            if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):  # fresh ones do next to nothing
+                module.weight.uniform_(0.8, 1.2)
+                module.bias.normal_(std=0.1)
+                module.momentum = None  # the batch's own means and variances: without them all pictures come out alike
+        theirs(planes(160, n=4))
+    theirs.eval()
+    torch.save(theirs.state_dict(), tmp_path / "inception.pt")
+    network = build_network(default_architecture("inception-resnet-v1")).eval()
+    assert load_weights(network, tmp_path / "inception.pt") == ()
+    with torch.no_grad():
+        found, wanted = torch.nn.functional.normalize(network(planes(160))), theirs(planes(160))
+    assert float((wanted[0] - wanted[1]).abs().max()) > 0.1
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
 def test_a_tensor_too_few_is_named(small: EmbeddingNetwork, tmp_path: Path) -> None:
     file = tmp_path / "w.safetensors"
     save_network(small, file)

@@ -135,6 +135,13 @@ def test_bits_choose_nearly_everybody_and_nobody_who_is_gone() -> None:
     assert all(len(line) == K for line in of_gone)
 
 
+@pytest.mark.parametrize(
+    ("n_rows", "k", "n"), [(100, 5, 512), (12_800, 5, 512), (100_000, 5, 4000), (100_000, 100, 6400), (10_000_000, 5, 400_000)]
+)
+def test_bits_choose_one_row_in_25_and_64_a_person_but_never_fewer_than_512(n_rows: int, k: int, n: int) -> None:
+    assert n_candidates(n_rows, k) == n
+
+
 def test_more_people_than_candidates_hold_are_still_found() -> None:
     # One person with most of the templates: the nearest by bits are all theirs.
     rng = np.random.default_rng(2)
