@@ -32,6 +32,19 @@ def of(name: str, person: int, n: int) -> list[tuple[str, int]]:
     return [(name, person)] * n
 
 
+def as_given(vectors: list[np.ndarray] | np.ndarray, labels: list[int]) -> LabelledTemplates:
+    """Return templates of people P0, P1, …"""
+    names = tuple(f"P{n}" for n in range(max(labels) + 1))
+    rows = np.arange(len(labels))
+    return LabelledTemplates(np.stack(vectors).astype(np.float32), np.array(labels), names, rows, ["x"] * len(rows), EMBEDDER)
+
+
+def alike(score: float, n: int = 2) -> list[np.ndarray]:
+    """Return vectors of which each two have this score."""
+    own, odd = person_vector(0), [person_vector(1 + number) for number in range(n)]
+    return [normalised(np.sqrt(score) * own + np.sqrt(1 - score) * one) for one in odd]
+
+
 def decided(given: LabelledTemplates, **rule: object) -> tuple[dict[int, tuple[RowDecision, str | None]], list[tuple]]:
     found = clean(given, INDEXES, POINTS, CleaningRule(**rule))
     rows = {one.row: (one.decision, one.to) for one in found.rows}
@@ -62,6 +75,15 @@ def test_two_that_differ_say_nothing_about_which_is_wrong():
     assert decided(given, is_strict=True)[0] == {100: (RowDecision.DROPPED, None), 101: (RowDecision.DROPPED, None)}
 
 
+@pytest.mark.parametrize(
+    ("score", "n", "is_flagged"), [(0.25, 2, True), (0.40, 2, False), (0.40, 3, True), (0.50, 2, False), (0.50, 3, False)]
+)
+def test_two_that_are_alike_enough_not_to_be_dropped_are_not_flagged(score: float, n: int, is_flagged: bool):
+    """From 0.30 a photograph is not dropped, from 0.48 two hold together: between them only three or more are suspicious."""
+    rows, _ = decided(as_given(alike(score, n), [0] * n), drop_fmr=1e-2, link_fmr=1e-5)
+    assert rows == (dict.fromkeys(range(n), (RowDecision.FLAGGED, None)) if is_flagged else {})
+
+
 def test_two_against_two_are_flagged_and_a_majority_is_not():
     rows, _ = decided(templates(*of("Ada", 0, 2), *of("Ada", 7, 2), *of("Ben", 1, 3)))
     assert len(rows) == 2
@@ -79,6 +101,18 @@ def test_one_person_and_single_photographs_are_nothing_to_compare():
 def test_labels_of_one_person_are_merged_into_the_larger_one():
     _, people = decided(templates(*of("Ada", 0, 2), *of("Ada B", 0, 4), *of("Ben", 1, 3)))
     assert people == [("Ada", PersonDecision.MERGED, "Ada B")]
+
+
+def test_of_three_labels_of_one_person_each_is_merged_into_one_other_at_most():
+    found = clean(templates(*of("Ada", 0, 2), *of("Ada B", 0, 3), *of("Ada C", 0, 4), *of("Ben", 1, 3)), INDEXES, POINTS).people
+    of_ada = {one.decision: one for one in found if one.person == "Ada"}
+    assert {one.other for one in of_ada.values()} == {"Ada B", "Ada C"}
+    assert of_ada[PersonDecision.MERGED].reason == "their photographs are alike on average"
+    assert of_ada[PersonDecision.FLAGGED].reason == "alike on average, as with a third label"
+    assert [(one.person, one.decision, one.other) for one in found if one.person != "Ada"] == [
+        ("Ada B", PersonDecision.MERGED, "Ada C")
+    ]
+    assert len(found) == 3
 
 
 def test_a_single_photograph_merges_no_labels_however_alike_it_is():
@@ -136,6 +170,23 @@ def test_people_of_the_other_data_are_excluded():
         ("Cleo", PersonDecision.EXCLUDED, "lfw Cleo of lfw"),
     ]
     assert found[0].n_comparisons == 6
+
+
+@pytest.mark.parametrize(
+    ("score", "n_others", "n_each", "is_excluded"),
+    [(0.45, 9, 1, False), (0.51, 9, 1, True), (0.51, 9_999, 1, False), (0.51, 9_999, 2, True)],
+)
+def test_one_photograph_against_one_excludes_the_less_the_more_people_there_are(
+    score: float, n_others: int, n_each: int, is_excluded: bool
+):
+    """Among ten people 0.48 says who it is, as a mean of several scores does; among 10,000 single ones reach that by chance."""
+    a, b = alike(score)
+    others = np.random.default_rng(3).normal(size=(n_others, DIM)) * (np.arange(DIM) > 2)  # like neither of the two
+    other = as_given(np.stack([*[b] * n_each, *normalised(others)]), [*[0] * n_each, *range(1, n_others + 1)])
+    found = clean(as_given([a], [0]), INDEXES, POINTS, against=(("lfw", other),)).people
+    assert [(one.person, one.decision, one.other, one.n_comparisons) for one in found] == (
+        [("P0", PersonDecision.EXCLUDED, "P0 of lfw", n_each)] if is_excluded else []
+    )
 
 
 def test_the_same_picture_in_both_excludes_whatever_the_rest_is_like():
