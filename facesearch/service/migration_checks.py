@@ -37,7 +37,7 @@ MIN_JUDGED = 20
 
 @dataclass(frozen=True, slots=True)
 class SpotCheck:
-    """One sampled person's last photograph, searched for under both embedders without itself.
+    """One sampled person, searched for by the last template under each embedder: as a rule that of one photograph.
 
     Attributes:
         label: The person.
