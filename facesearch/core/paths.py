@@ -23,3 +23,11 @@ def is_there(path: str | os.PathLike[str]) -> bool:
         return Path(path).exists()
     except (OSError, ValueError):
         return False
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path leads to an ordinary file; no for pipes and devices, and where it cannot be looked at."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False

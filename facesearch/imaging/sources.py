@@ -6,6 +6,7 @@ It does not decode: bytes leave it as they came.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,17 @@ ImageSource: TypeAlias = bytes | bytearray | memoryview | str | os.PathLike[str]
 """What ``decode_image`` takes: encoded bytes, a path, a file opened in binary mode, a Pillow picture, an array or an ``Image``."""
 
 _READ_BYTES = 1 << 20
+
+_OPEN_ALREADY = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
+"""Names of what this process holds open, as a shell hands over ``<(command)``: read like standard input, whatever it is."""
+
+_NO_FILES = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+"""What opening or reading may wait for without an end, by the type that ``stat`` tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +99,8 @@ def read_source(source: ImageSource, limits: DecodeLimits | None = None) -> tupl
         The bytes, and the path or the file object's name (empty where there is none).
 
     Raises:
-        ImageDecodeError: Missing, no file, no permission, empty, or a source that has no encoded bytes (array, Pillow picture).
+        ImageDecodeError: Missing, no file (a folder, a named pipe, a device: nothing of it is opened), no permission, empty, or a
+            source that has no encoded bytes (array, Pillow picture).
         ImageTooLargeError: More than ``limits.max_bytes``.
     """
     limits = limits or DecodeLimits()
@@ -129,7 +142,11 @@ def _kind(source: object) -> str:
 def _read_path(name: str, limits: DecodeLimits) -> bytes:
     with _reading(name):
         path = Path(name)
-        limits.check_bytes(path.stat().st_size, name)
+        found = path.stat()
+        kind = _NO_FILES.get(stat.S_IFMT(found.st_mode))
+        if kind is not None and not os.path.abspath(name).startswith(_OPEN_ALREADY):  # noqa: PTH100 - links stay as they are
+            raise ImageDecodeError(f"{name} is {kind}, not a picture file", source=name)
+        limits.check_bytes(found.st_size, name)
         with path.open("rb") as stream:
             return _read_stream(stream, limits, name)
 

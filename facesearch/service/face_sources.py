@@ -16,7 +16,7 @@ from facesearch.core.errors import InputError
 from facesearch.core.face import Alignment, FaceCrop
 from facesearch.core.identity import KeptPicture
 from facesearch.core.image import Image
-from facesearch.core.paths import is_folder
+from facesearch.core.paths import is_file, is_folder
 from facesearch.core.protocols import Aligner
 
 CutKept = Callable[[KeptPicture, Alignment], FaceCrop]
@@ -84,7 +84,7 @@ class FaceSources:
             except InputError as exc:
                 unusable = f"the kept picture: {exc.message}"
         for place in dict.fromkeys((face.source, self._by_digest.get(face.image_digest, ""))):
-            if not place or not _is_file(place):
+            if not place or not is_file(place):
                 continue
             try:
                 image = self._decode(place)
@@ -140,7 +140,7 @@ def _files(folder: str | os.PathLike[str]) -> Iterator[Path]:
         folders.sort()
         for name in sorted(names):
             path = Path(parent, name)
-            if _is_file(str(path)):
+            if is_file(path):
                 yield path
 
 
@@ -153,11 +153,3 @@ def _digest(path: Path) -> str | None:
     except OSError:
         return None
     return digest.hexdigest()
-
-
-def _is_file(path: str) -> bool:
-    """Return whether a path leads to an ordinary file; no, where it cannot be looked at."""
-    try:
-        return Path(path).is_file()
-    except (OSError, ValueError):
-        return False

@@ -23,6 +23,7 @@ import numpy as np
 from facesearch.core.arrays import Vectors
 from facesearch.core.errors import InputError, TemplateFormatError
 from facesearch.core.face import Detection
+from facesearch.core.paths import is_file
 from facesearch.core.quality import Quality
 from facesearch.core.template import Template
 
@@ -232,7 +233,9 @@ class TemplateCache:
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 (hex) of a file's bytes, or nothing where it cannot be read."""
+    """Return the SHA-256 (hex) of a file's bytes, or nothing where it cannot be read or is no file: a pipe would be waited for."""
+    if not is_file(path):
+        return ""
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()

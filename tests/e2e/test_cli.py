@@ -166,6 +166,22 @@ def test_ctrl_c_is_130(command):
     assert (process.returncode, out, err) == (130, b"", b"error: interrupted\n")
 
 
+def test_a_pipe_among_photographs_is_a_failure_and_holds_nothing_up(command, place, tmp_path):
+    for name in ("Ada", "Ben"):
+        (tmp_path / "people" / name).mkdir(parents=True)
+        (tmp_path / "people" / name / "1.jpg").write_bytes((place / "astronaut.jpg").read_bytes())
+        os.mkfifo(tmp_path / "people" / name / "2.jpg")
+    people, elsewhere = str(tmp_path / "people"), {"FACESEARCH_DATA_DIR": str(tmp_path / "data")}
+    out, _ = command("index-folder", people, "--json", env=elsewhere)
+    assert json.loads(out)["counts"]["image_undecodable"] == 2
+    out, _ = command("train", "prepare", people, "-o", str(tmp_path / "crops"), "--json")
+    assert [one["message"] for one in json.loads(out)["failures"]] == [
+        f"{name}/2.jpg is a named pipe, not a picture file" for name in ("Ada", "Ben")
+    ]
+    _, err = command("verify", str(tmp_path / "people" / "Ada" / "2.jpg"), "hopper.jpg", expect=2)
+    assert "is a named pipe, not a picture file" in err
+
+
 def test_closed_pipe_is_quiet(command):
     reading, writing = os.pipe()
     os.close(reading)

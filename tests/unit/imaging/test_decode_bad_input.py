@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import struct
 import subprocess
 import sys
@@ -50,6 +51,28 @@ def test_a_missing_file_is_named(tmp_path):
 def test_a_directory_is_no_picture(tmp_path):
     with pytest.raises(ImageDecodeError, match="is a directory"):
         decode_image(tmp_path)
+
+
+@pytest.mark.timeout(20)  # nobody ever writes into the pipe: opening it waits for good
+def test_pipes_sockets_and_devices_are_refused_unopened(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a socket's path has an end at 108 characters
+    os.mkfifo("pipe.jpg")
+    Path("link.jpg").symlink_to("pipe.jpg")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket.jpg")
+        for name, kind in (("pipe", "a named pipe"), ("link", "a named pipe"), ("socket", "a socket")):
+            with pytest.raises(ImageDecodeError, match=rf"{name}\.jpg is {kind}, not a picture file"):
+                decode_image(f"{name}.jpg")
+    with pytest.raises(ImageDecodeError, match="/dev/zero is a device"):
+        decode_image("/dev/zero")
+
+
+def test_what_the_shell_holds_open_is_read_like_standard_input():
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb"), os.fdopen(writing, "wb") as stream:
+        stream.write(encode(PilImage.fromarray(noise()), "PNG"))
+        stream.close()
+        assert decode_image(f"/dev/fd/{reading}").height == 40
 
 
 def test_an_empty_file_says_so(tmp_path):

@@ -42,6 +42,12 @@ def found_in(folder, path, recipe=RECIPE):
         return cache.find(FileStamp.of(path))
 
 
+@pytest.mark.timeout(20)  # nobody ever writes into the pipe: opening it waits for good
+def test_a_pipe_has_no_digest(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert file_digest(tmp_path / "pipe.jpg") == ""
+
+
 def test_what_was_kept_comes_back_exactly(tmp_path, photo):
     path = photo("a.jpg")
     kept_in(tmp_path / "c", path)
