@@ -45,14 +45,18 @@ class LabelledFolder:
     Args:
         folder: ``<label>/<picture>`` one level deep; with ``labels_csv`` the place its file names are relative to.
         labels_csv: UTF-8 CSV with a header; columns ``file`` and ``label``, optionally ``tags`` (separated by ``;``).
+        needs_labels: Refuse a CSV with an empty label; otherwise its file comes like the others, and whoever enrolls it refuses it.
 
     Raises:
         InputError: No folder, or nothing in it to enroll.
-        ProtocolFileError: The CSV lacks a column, names a file outside the folder, or is no UTF-8 text.
+        ProtocolFileError: The CSV lacks a column or a label, names a file outside the folder, or is no UTF-8 text.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], *, labels_csv: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], *, labels_csv: str | os.PathLike[str] | None = None, needs_labels: bool = False
+    ) -> None:
         self._root = Path(folder)
+        self._needs_labels = needs_labels
         self._labels_csv = None if labels_csv is None else Path(labels_csv)
         if not is_folder(self._root):
             raise InputError(f"{self._root} is no folder that can be looked at", path=str(self._root))
@@ -71,7 +75,9 @@ class LabelledFolder:
 
     def __iter__(self) -> Iterator[LabelledFile]:
         """Yield the files, found as they are asked for."""
-        return _from_folders(self._root) if self._labels_csv is None else _from_csv(self._root, self._labels_csv)
+        if self._labels_csv is None:
+            return _from_folders(self._root)
+        return _from_csv(self._root, self._labels_csv, needs_labels=self._needs_labels)
 
     def count(self) -> int:
         """Return the number of entries, by looking at all of them."""
@@ -132,7 +138,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _from_csv(root: Path, file: Path) -> Iterator[LabelledFile]:
+def _from_csv(root: Path, file: Path, *, needs_labels: bool) -> Iterator[LabelledFile]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             rows = csv.DictReader(stream)
@@ -140,7 +146,11 @@ def _from_csv(root: Path, file: Path) -> Iterator[LabelledFile]:
             if missing:
                 raise ProtocolFileError(f"{file} lacks the column {' and '.join(sorted(missing))}", path=str(file))
             for row in rows:
-                yield _from_row(root, file, rows.line_num, row)
+                line = rows.line_num
+                found = _from_row(root, file, line, row)
+                if needs_labels and not found.label.strip():
+                    raise ProtocolFileError(f"{file}, line {line}: the label of {row['file']} is empty", path=str(file), line=line)
+                yield found
     except OSError as exc:
         raise ProtocolFileError(f"{file} cannot be read: {exc.strerror}", path=str(file)) from exc
     except (UnicodeDecodeError, csv.Error) as exc:

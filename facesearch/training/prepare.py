@@ -177,7 +177,7 @@ class PrepareCrops:
             ModelError: A network failed; likewise.
         """
         checked_face_choice(face)
-        listed = LabelledFolder(folder, labels_csv=labels_csv)
+        listed = LabelledFolder(folder, labels_csv=labels_csv, needs_labels=True)
         n_photographs, unlisted = _looked_through(folder, listed, is_by_list=labels_csv is not None)
         if restart:
             remove_store(store)

@@ -179,6 +179,16 @@ def test_a_label_file_and_a_folder_that_disagree(tmp_path: Path):
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.parametrize("label", ["", "  "])
+def test_an_empty_label_is_refused_by_its_line(tmp_path: Path, label: str):
+    root = tmp_path / "pictures"
+    put(root / "1.jpg", "1 1")
+    with pytest.raises(ProtocolFileError, match=r"labels\.csv, line 3: the label of 2\.jpg is empty") as caught:
+        prepare_of(FileNetworks())(root, tmp_path / "store", labels_csv=labels(root, ("1.jpg", "Ada"), ("2.jpg", label)))
+    assert caught.value.exit_code == 2
+    assert not (tmp_path / "store").exists()
+
+
 def test_odd_names_come_back(tmp_path: Path):
     name = os.fsdecode(b"Jos\xe9")
     put(tmp_path / "people" / name / "1.jpg", "1 1")
