@@ -37,13 +37,16 @@ def prepare(
     context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="<person>/<picture>, or pictures that --labels names.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="STORE", help="Folder of the crops; an unfinished one goes on.")
+        Path,
+        typer.Option("--output", "-o", metavar="STORE", help="Folder of the crops; an unfinished one goes on."),
     ],
     labels: Annotated[
         Path | None, typer.Option("--labels", metavar="CSV", help="Columns file (relative to DIR) and label, instead of folders.")
     ] = None,
     face: options.Face = "largest",
-    restart: Annotated[bool, typer.Option("--restart", help="Remove the store that is there and begin anew.")] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Remove the crops that are there, no other file, and begin anew.")
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Find and align a face of every photograph of a folder of people, for training.

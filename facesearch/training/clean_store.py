@@ -23,9 +23,6 @@ from facesearch.training.crop_manifest import MANIFEST
 from facesearch.training.crop_store import CropStore
 from facesearch.training.crop_templates import store_templates
 
-CLEANED = "cleaned.json"
-"""Name of the list, in the store's folder, where none is given."""
-
 Progress = Callable[[str, int, int], None]
 """Called with what is being embedded, how much of it is done, and how much there is."""
 

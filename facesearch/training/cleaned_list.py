@@ -16,6 +16,8 @@ from typing import Any
 
 from facesearch.core.errors import CropStoreError, FileWriteError, InputError
 
+CLEANED = "cleaned.json"
+"""Name of the list, in the store's folder, where none is given."""
 FORMAT = "facesearch-cleaned"
 VERSION = 1
 MAX_FILE_BYTES = 2**30
@@ -212,3 +214,28 @@ class CleanedList:
             )
         except (KeyError, TypeError, ValueError) as exc:
             raise CropStoreError(f"{path} is damaged: {exc!r}", path=str(path)) from exc
+
+
+def remove_stale_list(folder: Path, digest: str) -> str:
+    """Remove the list that a store's folder still holds of crops that were there before, and return its name; empty for none.
+
+    A list counts crops by their places: it fits no other store. One of this very store stays, and so does a file that is no list.
+
+    Args:
+        folder: The store's.
+        digest: Of the store as it is now.
+
+    Raises:
+        FileWriteError: It cannot be removed.
+    """
+    file = folder / CLEANED
+    try:
+        if CleanedList.read(file).store_digest == digest:
+            return ""
+    except CropStoreError:
+        return ""
+    try:
+        file.unlink()
+    except OSError as exc:
+        raise FileWriteError(f"{file} cannot be removed: {exc.strerror or exc}", path=str(file)) from exc
+    return CLEANED

@@ -23,7 +23,7 @@ MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 64 * 2**20
 """Largest manifest read: some hundred bytes a part of a quarter of a gigabyte."""
 
-_PART = re.compile(r"crops-[0-9]{4,}\.bin")
+PART = re.compile(r"crops-[0-9]{4,}\.bin")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -31,6 +31,20 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
     Raises:
         CropStoreError: There is no store, or its manifest is damaged or of another version.
+    """
+    file, manifest = folder / MANIFEST, read_document(folder)
+    try:
+        _require_fields(manifest)
+    except (KeyError, TypeError, ValueError) as exc:
+        raise CropStoreError(f"{file} is damaged: {exc!r}; prepare again with --restart", path=str(file)) from exc
+    return manifest
+
+
+def read_document(folder: Path) -> dict[str, Any]:
+    """Return a store's manifest whatever it lacks: enough to know that the folder is a store's.
+
+    Raises:
+        CropStoreError: There is no manifest, it is no JSON, of something else or of another version.
     """
     file = folder / MANIFEST
     try:
@@ -47,10 +61,6 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise CropStoreError(f"{file} is not the manifest of a store of crops", path=str(file))
     if manifest.get("version") != VERSION:
         raise CropStoreError(f"{file} is of version {manifest.get('version')}, this release reads {VERSION}", path=str(file))
-    try:
-        _require_fields(manifest)
-    except (KeyError, TypeError, ValueError) as exc:
-        raise CropStoreError(f"{file} is damaged: {exc!r}; prepare again with --restart", path=str(file)) from exc
     return manifest
 
 
@@ -69,7 +79,7 @@ def _require_fields(manifest: Mapping[str, Any]) -> None:
     if not all(_is_count(size) and 0 < size <= per_part for size in sizes) or any(size != per_part for size in sizes[:-1]):
         raise ValueError(f"parts of {sizes} crops, {per_part} each are expected")
     # A name with a folder in it would read somebody else's file.
-    if not all(_PART.fullmatch(part["file"]) for part in parts):
+    if not all(PART.fullmatch(part["file"]) for part in parts):
         raise ValueError(f"parts are named {[part['file'] for part in parts]}")
     if not all(isinstance(one["sha256"], str) for one in (*parts, manifest["rows"])):
         raise TypeError("a digest is no text")

@@ -10,7 +10,6 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +20,8 @@ from facesearch.core.arrays import Pixels
 from facesearch.core.errors import CropStoreError, FileWriteError, InputError
 from facesearch.core.face import Alignment
 from facesearch.core.paths import is_there
-from facesearch.training.crop_manifest import FORMAT, MANIFEST, VERSION, alignment_shape, read_manifest
-from facesearch.training.crop_store import ROWS, CropRow
+from facesearch.training.crop_manifest import FORMAT, MANIFEST, PART, VERSION, alignment_shape, read_document, read_manifest
+from facesearch.training.crop_store import ROWS, CropRow, read_rows
 
 PART_BYTES = 256 * 2**20
 """Size of a part of the pixels: a lost or damaged file loses so much, and no file system refuses it."""
@@ -39,11 +38,12 @@ class CropWriter:
         recipe: What the crops depend on besides the photographs, as plain JSON values; a run goes on only with the same one.
         group: Rows that an earlier run left behind are kept in whole groups of so many.
         crops_per_part: None for about ``PART_BYTES``.
+        restart: Remove a store that is there, finished or not, and begin anew; whatever else is in its folder stays.
 
     Raises:
         CropStoreError: The folder holds a store of another recipe, or a damaged one.
-        InputError: It holds something else, or another process writes it.
-        FileWriteError: It cannot be written.
+        InputError: It is no folder, holds something else, or another process writes it.
+        FileWriteError: It cannot be made or written.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class CropWriter:
         *,
         group: int = 1,
         crops_per_part: int | None = None,
+        restart: bool = False,
     ) -> None:
         self._folder = folder
         self._crop_bytes = 3 * alignment.crop_px**2
@@ -70,10 +71,13 @@ class CropWriter:
         self._n_crops = 0
         self._rows: BinaryIO | None = None
         self._lock: BinaryIO | None = None
+        _make(folder)
+        _require_store(folder)
         with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
             self._take_lock()
         try:
+            if restart:
+                self._remove()
             self.done: list[CropRow] = self._found()
         except BaseException:
             self.close()
@@ -143,7 +147,7 @@ class CropWriter:
             ]
             rows = {"file": ROWS, "sha256": _digest(self._folder / ROWS)}
             self._manifest |= {**about, "parts": parts, "rows": rows, "is_complete": True}
-            self._write_manifest()
+            self._write_manifest(self._manifest)
         return self._manifest
 
     def _take_lock(self) -> None:
@@ -157,15 +161,9 @@ class CropWriter:
     def _found(self) -> list[CropRow]:
         """Return what an earlier run left, after cutting off what it had not finished."""
         if not is_there(self._folder / MANIFEST):
-            others = sorted(one.name for one in self._folder.iterdir() if one.name not in (_LOCK, f"{MANIFEST}.part"))
-            if others:
-                raise InputError(
-                    f"{self._folder} holds {others[0]} and is no store of crops: name a folder of its own", path=str(self._folder)
-                )
             with writing(self._folder):
-                self._write_manifest()
-                self._rows = (self._folder / ROWS).open("wb")
-            return []
+                self._write_manifest(self._manifest)
+                return self._cut_back()
         known = read_manifest(self._folder)
         for name in ("alignment", "recipe"):
             if known.get(name) != self._manifest[name]:
@@ -176,7 +174,7 @@ class CropWriter:
                 )
         self._manifest = known
         if self.is_complete:
-            return [CropRow.of_line(line) for line in (self._folder / ROWS).read_bytes().splitlines()]
+            return list(read_rows(self._folder / ROWS))
         with writing(self._folder):
             return self._cut_back()
 
@@ -236,10 +234,21 @@ class CropWriter:
     def _part(self, number: int) -> Path:
         return self._folder / f"crops-{number:04d}.bin"
 
-    def _write_manifest(self) -> None:
+    def _remove(self) -> None:
+        """Remove a store's own files; cut short anywhere it leaves an unfinished store, which can be gone on with or removed."""
+        if not is_there(self._folder / MANIFEST):
+            return
+        known = read_document(self._folder)
+        with writing(self._folder):
+            self._write_manifest(known | {"is_complete": False})
+            for file in (ROWS, *(one.name for one in self._folder.iterdir() if PART.fullmatch(one.name))):
+                (self._folder / file).unlink(missing_ok=True)
+            self._write_manifest(self._manifest)
+
+    def _write_manifest(self, manifest: Mapping[str, Any]) -> None:
         part = self._folder / f"{MANIFEST}.part"
         with part.open("w", encoding="ascii") as stream:
-            stream.write(json.dumps(self._manifest, indent=1, allow_nan=False) + "\n")
+            stream.write(json.dumps(manifest, indent=1, allow_nan=False) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
         part.replace(self._folder / MANIFEST)
@@ -250,20 +259,35 @@ class CropWriter:
             os.close(folder)
 
 
-def remove_store(folder: Path) -> None:
-    """Remove a store of crops, finished or not, with everything in its folder.
+def _make(folder: Path) -> None:
+    """Make the folder of a store where it is not there.
 
     Raises:
-        InputError: The folder holds something else.
-        FileWriteError: It cannot be removed.
+        InputError: There is a file of its name, or in its way.
+        FileWriteError: It cannot be made.
     """
-    if not is_there(folder):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as exc:
+        raise InputError(f"{folder} cannot be a folder of crops: there is a file in its place", path=str(folder)) from exc
+    except OSError as exc:
+        raise FileWriteError(f"the folder {folder} cannot be made: {exc.strerror or exc}", path=str(folder)) from exc
+
+
+def _require_store(folder: Path) -> None:
+    """Refuse a folder of something else, before anything is put there.
+
+    Raises:
+        CropStoreError: It holds a manifest of something else, or of another release.
+        InputError: It holds something, and no manifest.
+    """
+    if is_there(folder / MANIFEST):
+        read_document(folder)
         return
-    if not is_there(folder / MANIFEST):
-        raise InputError(f"{folder} is no store of crops, and is not removed", path=str(folder))
-    read_manifest(folder)
     with writing(folder):
-        shutil.rmtree(folder)
+        others = sorted(one.name for one in folder.iterdir() if one.name not in (_LOCK, f"{MANIFEST}.part"))
+    if others:
+        raise InputError(f"{folder} holds {others[0]} and is no store of crops: name a folder of its own", path=str(folder))
 
 
 @contextmanager

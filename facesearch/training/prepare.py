@@ -11,7 +11,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 from pathlib import Path
 
@@ -28,8 +28,10 @@ from facesearch.service.labelled_folder import LabelledFile, LabelledFolder, pic
 from facesearch.service.photographs import VANISHED
 from facesearch.service.pipeline import STREAM_BATCH, STREAM_PX, ImageSource, QualityMeter
 from facesearch.service.rounds import in_rounds
+from facesearch.training.cleaned_list import remove_stale_list
+from facesearch.training.crop_manifest import store_digest
 from facesearch.training.crop_store import CropRow
-from facesearch.training.crop_writer import CropWriter, remove_store
+from facesearch.training.crop_writer import CropWriter
 
 GROUP = 4 * STREAM_BATCH
 """Photographs written at once: whole rounds, so that a run that goes on puts the same photographs into the networks' batches and
@@ -60,6 +62,7 @@ class PrepareReport:
         people_without_crops: Labels with none.
         n_unlisted: Pictures in the folder that the label file does not name.
         unlisted: The first of them.
+        stale_list: A list of ``train clean`` that was of crops which are gone, and was removed; empty where there was none.
     """
 
     store: Path
@@ -72,6 +75,7 @@ class PrepareReport:
     people_without_crops: tuple[str, ...]
     n_unlisted: int
     unlisted: tuple[str, ...]
+    stale_list: str = ""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -94,6 +98,8 @@ class PrepareReport:
         n_missing = self.counts.get(VANISHED, 0)
         if n_missing:
             said.append(f"{n_missing} photographs that the list names are not there")
+        if self.stale_list:
+            said.append(f"{self.stale_list} was made for other crops than these, and was removed: run train clean again")
         return tuple(said)
 
     def as_dict(self) -> dict[str, object]:
@@ -167,7 +173,7 @@ class PrepareCrops:
             store: Where the crops go.
             labels_csv: UTF-8 CSV with the columns ``file`` and ``label``.
             face: Which face of each photograph.
-            restart: Remove the store that is there and begin anew.
+            restart: Remove the crops that are there, and nothing else of the folder, and begin anew.
             on_progress: Called after each photograph.
 
         Raises:
@@ -179,10 +185,9 @@ class PrepareCrops:
         checked_face_choice(face)
         listed = LabelledFolder(folder, labels_csv=labels_csv, needs_labels=True)
         n_photographs, unlisted = _looked_through(folder, listed, is_by_list=labels_csv is not None)
-        if restart:
-            remove_store(store)
         recipe = {**self._recipe, "face": face, "labels": "folders" if labels_csv is None else "list"}
-        with CropWriter(store, self._alignment, recipe, group=GROUP) as writer:
+        stale_list = ""
+        with CropWriter(store, self._alignment, recipe, group=GROUP, restart=restart) as writer:
             n_known = len(writer.done)
             files = _still_to_do(folder, listed, writer)
             if writer.is_complete:
@@ -193,9 +198,10 @@ class PrepareCrops:
             else:
                 self._write(folder, files, writer, face, lambda done: on_progress and on_progress(n_known + done, n_photographs))
                 about = _about(folder, writer.done, len(unlisted))
-                writer.finish(about)
+                stale_list = remove_stale_list(store, store_digest(writer.finish(about)))
             empty = _empty_folders(folder, writer.done) if labels_csv is None else []
-            return _report(store, writer.done, n_known, unlisted, empty)
+            found = _report(store, writer.done, n_known, unlisted, empty)
+        return replace(found, stale_list=stale_list)
 
     def _write(
         self, root: Path, files: Iterator[LabelledFile], writer: CropWriter, face: FaceChoice, tell: Callable[[int], object]

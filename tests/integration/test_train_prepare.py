@@ -17,6 +17,7 @@ import pytest
 
 from facesearch.core.errors import CropStoreError, FileWriteError, InputError, ProtocolFileError
 from facesearch.training import prepare as prepare_module
+from facesearch.training.cleaned_list import CleanedList
 from facesearch.training.crop_store import CropStore, read_failures
 from tests.conftest import ROOT
 from tests.crop_files import FileNetworks, make_people, prepare_of, put
@@ -120,6 +121,34 @@ def test_a_folder_that_changed_meanwhile_is_refused_by_name(people: Path, tmp_pa
     shutil.rmtree(people / "P99")
     with pytest.raises(CropStoreError, match="nothing comes now"):
         prepare(people, tmp_path / "store")
+
+
+def test_beginning_anew_removes_a_list_of_other_crops_and_says_so(people: Path, tmp_path: Path):
+    prepare, store = prepare_of(FileNetworks()), tmp_path / "store"
+    prepare(people, store)
+    found = CleanedList(CropStore.open(store).digest, "fake@0", {}, (), ())
+    found.write(store / "cleaned.json")
+    (store / "notes.txt").write_text("mine")
+    assert prepare(people, store, restart=True).stale_list == ""
+    assert CleanedList.read(store / "cleaned.json") == found
+    put(people / "P99" / "0.jpg", "9 9")
+    report = prepare(people, store, restart=True)
+    assert "cleaned.json was made for other crops than these, and was removed" in " ".join(report.warnings)
+    assert not (store / "cleaned.json").exists()
+    assert (store / "notes.txt").read_text() == "mine"
+    (store / "cleaned.json").write_text("{}")
+    assert prepare(people, store, restart=True).stale_list == ""
+    assert (store / "cleaned.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("place", ["afile", "afile/store"])
+def test_a_store_in_place_of_a_file_is_bad_input(people: Path, tmp_path: Path, place: str):
+    put(tmp_path / "afile", "mine")
+    with pytest.raises(InputError, match=r"no folder|a file in its place") as caught:
+        prepare_of(FileNetworks())(people, tmp_path / place)
+    assert caught.value.exit_code == 2
+    assert "what was done is kept" not in str(caught.value)
+    assert (tmp_path / "afile").read_text() == "mine"
 
 
 def test_the_face_that_is_meant_can_be_chosen(tmp_path: Path):

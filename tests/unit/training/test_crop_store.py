@@ -16,7 +16,7 @@ from facesearch.core.errors import CropStoreError, InputError
 from facesearch.training.cleaned_list import CleanedList, PersonDecision, PersonFinding, RowDecision, RowFinding
 from facesearch.training.crop_manifest import MANIFEST
 from facesearch.training.crop_store import ROWS, CropRow, CropStore, read_failures
-from facesearch.training.crop_writer import CropWriter, remove_store
+from facesearch.training.crop_writer import CropWriter
 from tests.crop_files import ALIGNMENT, CROP_BYTES, write_store
 from tests.world import face_at
 
@@ -153,9 +153,36 @@ def test_a_folder_of_something_else_is_neither_written_nor_removed(tmp_path: Pat
     (tmp_path / "letters.txt").write_text("mine")
     with pytest.raises(InputError, match=r"holds letters.txt and is no store"):
         CropWriter(tmp_path, ALIGNMENT, {})
-    with pytest.raises(InputError, match="is not removed"):
-        remove_store(tmp_path)
-    assert (tmp_path / "letters.txt").read_text() == "mine"
+    with pytest.raises(InputError, match=r"holds letters.txt and is no store"):
+        CropWriter(tmp_path, ALIGNMENT, {}, restart=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["letters.txt"]
+    (tmp_path / MANIFEST).write_text('{"name": "my web page"}')
+    with pytest.raises(CropStoreError, match="not the manifest of a store"):
+        CropWriter(tmp_path, ALIGNMENT, {}, restart=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"letters.txt", MANIFEST}
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_beginning_anew_removes_the_store_and_nothing_else(folder: Path, is_damaged: bool):
+    (folder / "notes.txt").write_text("mine")
+    (folder / "run").mkdir()
+    (folder / "run" / "crops-0000.bin").write_text("mine too")
+    if is_damaged:  # the message about it says --restart
+        (folder / MANIFEST).write_text(json.dumps({**json.loads((folder / MANIFEST).read_text()), "alignment": None}))
+    with CropWriter(folder, ALIGNMENT, {"other": 1}, crops_per_part=3, restart=True) as writer:
+        assert (writer.done, writer.is_complete) == ([], False)
+        left = sorted(path.name for path in folder.iterdir())
+        assert left == [".lock", MANIFEST, "notes.txt", ROWS, "run"]
+        writer.add(rows_of(1))
+        writer.finish({"source": {"name": "x", "digest": ""}})
+    assert len(CropStore.open(folder)) == 1
+    assert (folder / "run" / "crops-0000.bin").read_text() == "mine too"
+
+
+def test_a_store_that_somebody_writes_is_not_removed(folder: Path):
+    with CropWriter(folder, ALIGNMENT, {"release": "test"}), pytest.raises(InputError, match="another process is writing"):
+        CropWriter(folder, ALIGNMENT, {"release": "test"}, restart=True)
+    assert len(CropStore.open(folder)) == len(PEOPLE)
 
 
 def test_a_flipped_byte_of_a_crop_is_found(folder: Path):
