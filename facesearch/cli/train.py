@@ -38,10 +38,10 @@ def prepare(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="<person>/<picture>, or pictures that --labels names.")],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="STORE", help="Folder of the crops; an unfinished one goes on."),
+        typer.Option("--output", "-o", metavar="STORE", help="Folder of the crops, outside of DIR; an unfinished one goes on."),
     ],
     labels: Annotated[
-        Path | None, typer.Option("--labels", metavar="CSV", help="Columns file (relative to DIR) and label, instead of folders.")
+        Path | None, typer.Option("--labels", metavar="CSV", help="Columns file (in DIR) and label, instead of folders.")
     ] = None,
     face: options.Face = "largest",
     restart: Annotated[

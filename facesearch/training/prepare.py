@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import islice, zip_longest
+from itertools import islice
 from pathlib import Path
 
 from facesearch.core.arrays import Pixels
-from facesearch.core.errors import CropStoreError, ImageDecodeError, InputError, ProtocolFileError
+from facesearch.core.errors import CropStoreError, ImageDecodeError, InputError
 from facesearch.core.face import Alignment, FaceCrop
 from facesearch.core.image import Image
 from facesearch.core.paths import is_there
@@ -24,7 +24,7 @@ from facesearch.core.protocols import Aligner, Detector
 from facesearch.service.faces import FaceChoice, checked_face_choice, choose_face
 from facesearch.service.folder_report import UNREADABLE_FOLDER
 from facesearch.service.free_memory import give_back_free_memory
-from facesearch.service.labelled_folder import LabelledFile, LabelledFolder, picture_names
+from facesearch.service.labelled_folder import LabelledFile, LabelledFolder
 from facesearch.service.photographs import VANISHED
 from facesearch.service.pipeline import STREAM_BATCH, STREAM_PX, ImageSource, QualityMeter
 from facesearch.service.rounds import in_rounds
@@ -32,6 +32,7 @@ from facesearch.training.cleaned_list import remove_stale_list
 from facesearch.training.crop_manifest import store_digest
 from facesearch.training.crop_store import CropRow
 from facesearch.training.crop_writer import CropWriter
+from facesearch.training.prepare_source import check_place, empty_folders, look_through, name_in, still_to_do
 
 GROUP = 4 * STREAM_BATCH
 """Photographs written at once: whole rounds, so that a run that goes on puts the same photographs into the networks' batches and
@@ -62,6 +63,7 @@ class PrepareReport:
         people_without_crops: Labels with none.
         n_unlisted: Pictures in the folder that the label file does not name.
         unlisted: The first of them.
+        is_by_list: Whether a label file named the photographs.
         stale_list: A list of ``train clean`` that was of crops which are gone, and was removed; empty where there was none.
     """
 
@@ -75,6 +77,7 @@ class PrepareReport:
     people_without_crops: tuple[str, ...]
     n_unlisted: int
     unlisted: tuple[str, ...]
+    is_by_list: bool = False
     stale_list: str = ""
 
     @property
@@ -97,7 +100,12 @@ class PrepareReport:
             said.append(f"{self.n_unlisted} pictures of the folder are not in the label file ({self.unlisted[0]}, …)")
         n_missing = self.counts.get(VANISHED, 0)
         if n_missing:
-            said.append(f"{n_missing} photographs that the list names are not there")
+            how = (
+                "that the list names are not there"
+                if self.is_by_list
+                else "are links that lead nowhere, or went while they were read"
+            )
+            said.append(f"{n_missing} photographs {how}")
         if self.stale_list:
             said.append(f"{self.stale_list} was made for other crops than these, and was removed: run train clean again")
         return tuple(said)
@@ -177,19 +185,22 @@ class PrepareCrops:
             on_progress: Called after each photograph.
 
         Raises:
-            InputError: The folder or the label file cannot be used, or ``store`` holds something else.
+            InputError: The folder or the label file cannot be used, or ``store`` is a file, holds something else or lies among the
+                photographs.
             CropStoreError: ``store`` was made otherwise, or from another state of the folder.
             FileWriteError: The store cannot be written: no space left, for example. What was written stays.
             ModelError: A network failed; likewise.
         """
         checked_face_choice(face)
+        check_place(folder, store)
+        is_by_list = labels_csv is not None
         listed = LabelledFolder(folder, labels_csv=labels_csv, needs_labels=True)
-        n_photographs, unlisted = _looked_through(folder, listed, is_by_list=labels_csv is not None)
-        recipe = {**self._recipe, "face": face, "labels": "folders" if labels_csv is None else "list"}
+        n_photographs, unlisted = look_through(folder, listed, is_by_list=is_by_list)
+        recipe = {**self._recipe, "face": face, "labels": "list" if is_by_list else "folders"}
         stale_list = ""
         with CropWriter(store, self._alignment, recipe, group=GROUP, restart=restart) as writer:
             n_known = len(writer.done)
-            files = _still_to_do(folder, listed, writer)
+            files = still_to_do(folder, listed, writer.done)
             if writer.is_complete:
                 if next(files, None) is not None:
                     raise CropStoreError(
@@ -199,9 +210,9 @@ class PrepareCrops:
                 self._write(folder, files, writer, face, lambda done: on_progress and on_progress(n_known + done, n_photographs))
                 about = _about(folder, writer.done, len(unlisted))
                 stale_list = remove_stale_list(store, store_digest(writer.finish(about)))
-            empty = _empty_folders(folder, writer.done) if labels_csv is None else []
+            empty = [] if is_by_list else empty_folders(folder, writer.done)
             found = _report(store, writer.done, n_known, unlisted, empty)
-        return replace(found, stale_list=stale_list)
+        return replace(found, is_by_list=is_by_list, stale_list=stale_list)
 
     def _write(
         self, root: Path, files: Iterator[LabelledFile], writer: CropWriter, face: FaceChoice, tell: Callable[[int], object]
@@ -263,70 +274,13 @@ class PrepareCrops:
     def _row(self, root: Path, item: LabelledFile, image: Image, crop: FaceCrop) -> CropRow:
         quality = self._meter(crop, self._alignment).score if self._meter is not None else None
         checksum = zlib.crc32(crop.pixels.tobytes())
-        return CropRow(_name(root, item), item.label, crop.detection, image.digest, checksum, quality)
-
-
-def _name(root: Path, item: LabelledFile) -> str:
-    return item.path.relative_to(root).as_posix()
+        return CropRow(name_in(root, item.path), item.label, crop.detection, image.digest, checksum, quality)
 
 
 def _failed(root: Path, item: LabelledFile, code: str, message: str) -> CropRow:
     # The store says nothing of where the folder lay.
-    name = _name(root, item)
+    name = name_in(root, item.path)
     return CropRow(name, item.label, code=code, message=message.replace(str(item.path), name).removeprefix(f"{name}: "))
-
-
-def _looked_through(folder: Path, listed: LabelledFolder, *, is_by_list: bool) -> tuple[int, list[str]]:
-    """Return the number of photographs, and the pictures that a label file leaves out.
-
-    Raises:
-        ProtocolFileError: The label file names a photograph twice, or none that is there.
-    """
-    if not is_by_list:
-        return listed.count(), []
-    labels: dict[str, str] = {}
-    n_listed = n_there = 0
-    for one in listed:
-        name = _name(folder, one)
-        if name in labels:
-            raise ProtocolFileError(f"the label file names {name} twice, as {labels[name]!r} and as {one.label!r}", path=name)
-        labels[name] = one.label
-        n_listed += 1
-        n_there += is_there(one.path)
-    if not n_there:
-        raise ProtocolFileError(
-            f"none of the {n_listed} photographs of the label file is in {folder}: its names are relative to that folder",
-            path=str(folder),
-        )
-    pictures = [*_pictures(folder), *(one for inner in sorted(folder.iterdir()) if inner.is_dir() for one in _pictures(inner))]
-    names = (one.relative_to(folder).as_posix() for one in pictures)
-    return n_listed, [name for name in names if name not in labels]
-
-
-def _pictures(folder: Path) -> list[Path]:
-    try:
-        return [folder / name for name in picture_names(folder)]
-    except OSError:  # whoever is listed in it fails by name
-        return []
-
-
-def _still_to_do(folder: Path, listed: LabelledFolder, writer: CropWriter) -> Iterator[LabelledFile]:
-    """Return the files behind those that an earlier run did.
-
-    Raises:
-        CropStoreError: The folder's list does not begin as it did then.
-    """
-    files = iter(listed)
-    for row, file in zip_longest(writer.done, islice(files, len(writer.done))):
-        now = None if file is None else (_name(folder, file), file.label)
-        if now != (row.path, row.person):
-            seen = "nothing" if now is None else f"{now[0]} of {now[1]!r}"
-            raise CropStoreError(
-                f"{folder} is not what it was when the store was begun: where {row.path} of {row.person!r} came then, {seen} comes "
-                "now; name another folder for the store, or begin anew with --restart",
-                path=row.path,
-            )
-    return files
 
 
 def _about(folder: Path, rows: Sequence[CropRow], n_unlisted: int) -> dict[str, object]:
@@ -338,12 +292,6 @@ def _about(folder: Path, rows: Sequence[CropRow], n_unlisted: int) -> dict[str, 
         "source": {"name": folder.absolute().name, "digest": sha.hexdigest()},
         "counts": {"photographs": len(rows), "crops": n_crops, "failures": len(rows) - n_crops, "unlisted": n_unlisted},
     }
-
-
-def _empty_folders(folder: Path, rows: Sequence[CropRow]) -> list[str]:
-    """Return the labels whose folders hold no picture at all."""
-    labels = {row.person for row in rows}
-    return [one.name for one in folder.iterdir() if one.is_dir() and not one.name.startswith(".") and one.name not in labels]
 
 
 def _report(store: Path, rows: Sequence[CropRow], n_known: int, unlisted: Sequence[str], empty: Sequence[str]) -> PrepareReport:

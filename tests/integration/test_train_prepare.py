@@ -141,6 +141,18 @@ def test_beginning_anew_removes_a_list_of_other_crops_and_says_so(people: Path, 
     assert (store / "cleaned.json").read_text() == "{}"
 
 
+@pytest.mark.parametrize("place", ["people", "people/crops", "people/P00/crops", "link/crops"])
+@pytest.mark.parametrize("is_by_list", [False, True])
+def test_a_store_among_the_photographs_is_refused(people: Path, tmp_path: Path, place: str, is_by_list: bool):
+    (tmp_path / "link").symlink_to(people)
+    listed = labels(people, ("P00/01.jpg", "Ada")) if is_by_list else None
+    before = sorted(people.rglob("*"))
+    for restart in (False, True):
+        with pytest.raises(InputError, match="name a folder outside of it for the crops"):
+            prepare_of(FileNetworks())(people, tmp_path / place, labels_csv=listed, restart=restart)
+    assert sorted(people.rglob("*")) == before
+
+
 @pytest.mark.parametrize("place", ["afile", "afile/store"])
 def test_a_store_in_place_of_a_file_is_bad_input(people: Path, tmp_path: Path, place: str):
     put(tmp_path / "afile", "mine")
@@ -208,6 +220,24 @@ def test_a_label_file_and_a_folder_that_disagree(tmp_path: Path):
     assert not (tmp_path / "x").exists()
 
 
+def test_a_list_may_name_photographs_by_their_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    root = tmp_path / "pictures"
+    put(root / "a" / "1.jpg", "1 1")
+    put(root / "2.jpg", "1 2")
+    (root / "3.jpg").symlink_to("2.jpg")
+    (tmp_path / "link").symlink_to(root)
+    monkeypatch.chdir(tmp_path)
+    listed = labels(root, (str(root / "a" / "1.jpg"), "Ada"), ("2.jpg", "Ada"), (str(root / "3.jpg"), "Ben"))
+    for number, folder in enumerate((Path("pictures"), root, Path("link"))):
+        report = prepare_of(FileNetworks())(folder, tmp_path / f"store{number}", labels_csv=listed)
+        assert (report.n_crops, report.n_unlisted) == (3, 0)
+        assert CropStore.open(tmp_path / f"store{number}").paths == ("a/1.jpg", "2.jpg", "3.jpg")
+    assert prepare_of(FileNetworks())(root, tmp_path / "store0", labels_csv=listed).n_known == 3
+    twice = labels(root, ("2.jpg", "Ada"), (str(root / "2.jpg"), "Ben"))
+    with pytest.raises(ProtocolFileError, match=r"names 2\.jpg twice"):
+        prepare_of(FileNetworks())(Path("pictures"), tmp_path / "x", labels_csv=twice)
+
+
 @pytest.mark.parametrize("label", ["", "  "])
 def test_an_empty_label_is_refused_by_its_line(tmp_path: Path, label: str):
     root = tmp_path / "pictures"
@@ -216,6 +246,17 @@ def test_an_empty_label_is_refused_by_its_line(tmp_path: Path, label: str):
         prepare_of(FileNetworks())(root, tmp_path / "store", labels_csv=labels(root, ("1.jpg", "Ada"), ("2.jpg", label)))
     assert caught.value.exit_code == 2
     assert not (tmp_path / "store").exists()
+
+
+def test_links_that_lead_nowhere_are_called_so(tmp_path: Path):
+    root = tmp_path / "people"
+    put(root / "Ada" / "1.jpg", "1 1")
+    (root / "Ada" / "2.jpg").symlink_to("nowhere.jpg")
+    report = prepare_of(FileNetworks())(root, tmp_path / "store")
+    assert report.counts == {"vanished": 1}
+    said = " ".join(report.warnings)
+    assert "1 photographs are links that lead nowhere" in said
+    assert "the list" not in said
 
 
 def test_odd_names_come_back(tmp_path: Path):
