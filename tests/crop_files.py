@@ -8,12 +8,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
 
-from facesearch.core.arrays import array_digest
 from facesearch.core.errors import ImageDecodeError, LowQualityFaceError
 from facesearch.core.face import Alignment, Box, Detection, FaceCrop
 from facesearch.core.image import Image
@@ -43,14 +43,15 @@ class FileNetworks:
         self.n_decoded += 1
         path = Path(str(source))
         try:
-            words = path.read_bytes().split()
+            data = path.read_bytes()
         except OSError as exc:
             raise ImageDecodeError(f"{path}: there is no such file") from exc
+        words = data.split()
         if not words or words[0] == b"broken":
             raise ImageDecodeError(f"{path} is no picture")
         pixels = np.full((4, 4, 3), crc32(b" ".join(words)) % 251, dtype=np.uint8)
         pixels[0, 0] = np.frombuffer(f"{crc32(b' '.join(words)):08x}"[:3].encode(), dtype=np.uint8)
-        return Image(pixels, array_digest(np.frombuffer(b" ".join(words), np.uint8)), str(path))
+        return Image(pixels, sha256(data).hexdigest(), str(path))
 
     def detect(self, image: Image, *, roi: Box | None = None) -> tuple[Detection, ...]:
         words = Path(str(image.source)).read_bytes().split()

@@ -51,7 +51,8 @@ def prepare(
 ) -> None:
     """Find and align a face of every photograph of a folder of people, for training.
 
-    The crops are those that the embedder in use wants (--embedder NAME for another). Interrupted, the same command goes on.
+    The crops are those that the embedder in use wants (--embedder NAME for another). Interrupted, the same command goes on;
+    photographs that came, went or were replaced since are refused by name.
     """
     session = session_of(context)
     make = session.library.parts(session.settings).prepare_crops

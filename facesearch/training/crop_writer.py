@@ -26,6 +26,13 @@ from facesearch.training.crop_store import ROWS, CropRow, read_rows
 PART_BYTES = 256 * 2**20
 """Size of a part of the pixels: a lost or damaged file loses so much, and no file system refuses it."""
 
+STAMPS = "stamps.bin"
+"""File with what was seen of each photograph, to notice one that was replaced: outside of the store's digest, since the same
+photographs copied to another machine make the same store."""
+
+STAMP_BYTES = 48
+"""Of a photograph; all zero where nothing is known of it."""
+
 _LOCK = ".lock"
 
 
@@ -108,11 +115,26 @@ class CropWriter:
                 stream.close()  # gives the lock back too
         self._rows = self._lock = None
 
-    def add(self, rows: Sequence[tuple[CropRow, Pixels | None]]) -> None:
+    def stamps(self) -> list[bytes]:
+        """Return what was seen of each photograph of ``done``; zeros for those of a store that says nothing of it.
+
+        Raises:
+            CropStoreError: The file cannot be read.
+        """
+        file = self._folder / STAMPS
+        try:
+            known = file.read_bytes() if is_there(file) else b""
+        except OSError as exc:
+            raise CropStoreError(f"{file} cannot be read: {exc.strerror or exc}", path=str(file)) from exc
+        ends = range(STAMP_BYTES, STAMP_BYTES * (len(self.done) + 1), STAMP_BYTES)
+        return [known[end - STAMP_BYTES : end].ljust(STAMP_BYTES, b"\0") for end in ends]
+
+    def add(self, rows: Sequence[tuple[CropRow, Pixels | None]], stamps: Sequence[bytes] = ()) -> None:
         """Write photographs and wait until they are on the disk: first the pixels, then the rows.
 
         Args:
             rows: In order; pixels uint8 ``(S, S, 3)``, None for a failure.
+            stamps: What was seen of each photograph, ``STAMP_BYTES`` long; none to keep nothing of these.
 
         Raises:
             FileWriteError: No space left, or the like; what was added before stays, and the next run goes on from there.
@@ -122,6 +144,8 @@ class CropWriter:
         pixels = [crop for _, crop in rows if crop is not None]
         with writing(self._folder):
             self._append(pixels)
+            with (self._folder / STAMPS).open("ab") as stream:  # not waited for: zeros, as a crash leaves them, say nothing
+                stream.write(b"".join(stamps) or bytes(STAMP_BYTES * len(rows)))
             self._rows.write(b"".join(row.as_line() for row, _ in rows))
             self._rows.flush()
             os.fsync(self._rows.fileno())
@@ -207,6 +231,8 @@ class CropWriter:
         self._n_crops = sum(row.detection is not None for row in rows)
         self._rows = file.open("ab")
         self._rows.truncate(ends[len(rows) - 1] if rows else 0)
+        with (self._folder / STAMPS).open("ab") as stream:
+            stream.truncate(STAMP_BYTES * len(rows))  # fills up with zeros what an earlier release did not write
         number, n_left = divmod(self._n_crops, per_part)
         if n_left:
             os.truncate(self._part(number), n_left * self._crop_bytes)
@@ -241,7 +267,7 @@ class CropWriter:
         known = read_document(self._folder)
         with writing(self._folder):
             self._write_manifest(known | {"is_complete": False})
-            for file in (ROWS, *(one.name for one in self._folder.iterdir() if PART.fullmatch(one.name))):
+            for file in (ROWS, STAMPS, *(one.name for one in self._folder.iterdir() if PART.fullmatch(one.name))):
                 (self._folder / file).unlink(missing_ok=True)
             self._write_manifest(self._manifest)
 

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 from facesearch.core.arrays import Pixels
-from facesearch.core.errors import CropStoreError, ImageDecodeError, InputError
+from facesearch.core.errors import CropStoreError, ImageDecodeError, ImageTooLargeError, InputError
 from facesearch.core.face import Alignment, FaceCrop
 from facesearch.core.image import Image
 from facesearch.core.paths import is_there
@@ -28,11 +28,12 @@ from facesearch.service.labelled_folder import LabelledFile, LabelledFolder
 from facesearch.service.photographs import VANISHED
 from facesearch.service.pipeline import STREAM_BATCH, STREAM_PX, ImageSource, QualityMeter
 from facesearch.service.rounds import in_rounds
+from facesearch.service.template_cache import file_digest
 from facesearch.training.cleaned_list import remove_stale_list
 from facesearch.training.crop_manifest import store_digest
 from facesearch.training.crop_store import CropRow
 from facesearch.training.crop_writer import CropWriter
-from facesearch.training.prepare_source import check_place, empty_folders, look_through, name_in, still_to_do
+from facesearch.training.prepare_source import check_place, empty_folders, look_through, name_in, seen_of, stamp_of, still_to_do
 
 GROUP = 4 * STREAM_BATCH
 """Photographs written at once: whole rounds, so that a run that goes on puts the same photographs into the networks' batches and
@@ -129,6 +130,19 @@ class PrepareReport:
         }
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Opened:
+    """A photograph that was read: its picture, or the row of a failure, and what is kept to know it again."""
+
+    item: LabelledFile
+    image: Image | CropRow
+    stamp: bytes
+
+
+_Outcome = tuple[CropRow, Pixels | None, bytes]
+"""A row, its pixels, and the stamp of the photograph."""
+
+
 class PrepareCrops:
     """Makes stores of crops.
 
@@ -187,7 +201,7 @@ class PrepareCrops:
         Raises:
             InputError: The folder or the label file cannot be used, or ``store`` is a file, holds something else or lies among the
                 photographs.
-            CropStoreError: ``store`` was made otherwise, or from another state of the folder.
+            CropStoreError: ``store`` was made otherwise, or photographs came, went or were replaced since it was begun.
             FileWriteError: The store cannot be written: no space left, for example. What was written stays.
             ModelError: A network failed; likewise.
         """
@@ -200,7 +214,7 @@ class PrepareCrops:
         stale_list = ""
         with CropWriter(store, self._alignment, recipe, group=GROUP, restart=restart) as writer:
             n_known = len(writer.done)
-            files = still_to_do(folder, listed, writer.done)
+            files = still_to_do(folder, listed, writer.done, writer.stamps())
             if writer.is_complete:
                 if next(files, None) is not None:
                     raise CropStoreError(
@@ -219,14 +233,14 @@ class PrepareCrops:
     ) -> None:
         """Write the outcomes of files, a group at a time."""
 
-        def work(items: list[LabelledFile], stop: threading.Event) -> Iterator[tuple[CropRow, Pixels | None]]:
-            part: list[tuple[LabelledFile, Image | CropRow]] = []
+        def work(items: list[LabelledFile], stop: threading.Event) -> Iterator[_Outcome]:
+            part: list[_Opened] = []
             n_px = 0
             for item in items:
                 if stop.is_set():
                     return
-                part.append((item, self._opened(root, item)))
-                opened = part[-1][1]
+                part.append(self._opened(root, item))
+                opened = part[-1].image
                 n_px += opened.width * opened.height if isinstance(opened, Image) else 0
                 if n_px >= STREAM_PX:
                     yield from self._cut(root, part, face)
@@ -236,40 +250,41 @@ class PrepareCrops:
         n_done = n_groups = 0
         with closing(in_rounds(files, work, size=STREAM_BATCH)) as outcomes:
             while group := list(islice(outcomes, GROUP)):
-                writer.add(group)
-                writer.done += [row for row, _ in group]
+                writer.add([(row, crop) for row, crop, _ in group], [stamp for *_, stamp in group])
+                writer.done += [row for row, *_ in group]
                 n_done += len(group)
                 n_groups += 1
                 tell(n_done)
                 if n_groups % TIDIED_GROUPS == 1:
                     give_back_free_memory()
 
-    def _opened(self, root: Path, item: LabelledFile) -> Image | CropRow:
+    def _opened(self, root: Path, item: LabelledFile) -> _Opened:
+        seen = seen_of(item)
         if item.problem:
-            return _failed(root, item, UNREADABLE_FOLDER, item.problem)
+            return _Opened(item, _failed(root, item, UNREADABLE_FOLDER, item.problem), stamp_of(seen, ""))
         try:
-            return self._decode(item.path)
+            image = self._decode(item.path)
         except InputError as exc:
             if exc.code == ImageDecodeError.code and not is_there(item.path):
-                return _failed(root, item, VANISHED, "there is no such file")
-            return _failed(root, item, exc.code, exc.message)
+                return _Opened(item, _failed(root, item, VANISHED, "there is no such file"), stamp_of(seen, ""))
+            digest = "" if exc.code == ImageTooLargeError.code else file_digest(item.path)  # it would be read for hours
+            return _Opened(item, _failed(root, item, exc.code, exc.message), stamp_of(seen, digest))
+        return _Opened(item, image, stamp_of(seen, image.digest))
 
-    def _cut(
-        self, root: Path, part: Sequence[tuple[LabelledFile, Image | CropRow]], choice: FaceChoice
-    ) -> Iterator[tuple[CropRow, Pixels | None]]:
-        """Yield row and pixels of each photograph of a part."""
-        found = iter(self._detector.detect_batch([opened for _, opened in part if isinstance(opened, Image)]))
-        for item, opened in part:
-            if isinstance(opened, CropRow):
-                yield opened, None
+    def _cut(self, root: Path, part: Sequence[_Opened], choice: FaceChoice) -> Iterator[_Outcome]:
+        """Yield row, pixels and stamp of each photograph of a part."""
+        found = iter(self._detector.detect_batch([one.image for one in part if isinstance(one.image, Image)]))
+        for one in part:
+            if isinstance(one.image, CropRow):
+                yield one.image, None, one.stamp
                 continue
             try:
-                chosen = choose_face(opened, next(found), choice, min_face_px=self._min_face_px)
-                crop = self._align(opened, (chosen,), self._alignment)[0]
+                chosen = choose_face(one.image, next(found), choice, min_face_px=self._min_face_px)
+                crop = self._align(one.image, (chosen,), self._alignment)[0]
             except InputError as exc:
-                yield _failed(root, item, exc.code, exc.message), None
+                yield _failed(root, one.item, exc.code, exc.message), None, one.stamp
                 continue
-            yield self._row(root, item, opened, crop), crop.pixels
+            yield self._row(root, one.item, one.image, crop), crop.pixels, one.stamp
 
     def _row(self, root: Path, item: LabelledFile, image: Image, crop: FaceCrop) -> CropRow:
         quality = self._meter(crop, self._alignment).score if self._meter is not None else None

@@ -1,11 +1,12 @@
 """The photographs that a store of crops is made of: what a folder holds now, and whether it is still what an earlier run found.
 
-It opens no photograph: see ``prepare`` for the work.
+It opens no photograph, but for one that was touched: see ``prepare`` for the work.
 """
 
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator, Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -13,7 +14,13 @@ from pathlib import Path
 from facesearch.core.errors import CropStoreError, InputError, ProtocolFileError
 from facesearch.core.paths import is_folder, is_there
 from facesearch.service.labelled_folder import LabelledFile, LabelledFolder, picture_names
+from facesearch.service.template_cache import FileStamp, file_digest
 from facesearch.training.crop_store import CropRow
+from facesearch.training.crop_writer import STAMP_BYTES
+
+_STAMP = struct.Struct("<qq32s")  # size in bytes, time of change in ns, SHA-256 of the bytes
+_NOBODY_LOOKED = bytes(STAMP_BYTES)
+_NOT_THERE = -1
 
 
 def check_place(folder: Path, store: Path) -> None:
@@ -96,20 +103,70 @@ def empty_folders(folder: Path, rows: Sequence[CropRow]) -> list[str]:
     return [one.name for one in _folders(folder) if not one.name.startswith(".") and one.name not in labels]
 
 
-def still_to_do(folder: Path, listed: LabelledFolder, done: Sequence[CropRow]) -> Iterator[LabelledFile]:
+def still_to_do(folder: Path, listed: LabelledFolder, done: Sequence[CropRow], stamps: Sequence[bytes]) -> Iterator[LabelledFile]:
     """Return the files behind those that an earlier run did.
 
+    Args:
+        folder: The photographs'.
+        listed: What it holds now.
+        done: What the earlier run wrote.
+        stamps: What it saw of each photograph; see ``stamp_of``.
+
     Raises:
-        CropStoreError: The folder's list does not begin as it did then.
+        CropStoreError: The folder's list does not begin as it did then, or a photograph was replaced; names it.
     """
     files = iter(listed)
-    for row, file in zip_longest(done, islice(files, len(done))):
+    for row, stamp, file in zip_longest(done, stamps, islice(files, len(done))):
         now = None if file is None else (name_in(folder, file.path), file.label)
-        if now != (row.path, row.person):
+        if file is None or now != (row.path, row.person):
             seen = "nothing" if now is None else f"{now[0]} of {now[1]!r}"
-            raise CropStoreError(
-                f"{folder} is not what it was when the store was begun: where {row.path} of {row.person!r} came then, {seen} comes "
-                "now; name another folder for the store, or begin anew with --restart",
-                path=row.path,
-            )
+            raise _changed(folder, row.path, f"where {row.path} of {row.person!r} came then, {seen} comes now")
+        change = _change(stamp, file)
+        if change:
+            raise _changed(folder, row.path, f"{row.path} {change}")
     return files
+
+
+def _changed(folder: Path, name: str, how: str) -> CropStoreError:
+    return CropStoreError(
+        f"{folder} is not what it was when the store was begun: {how}; name another folder for the store, or begin anew with "
+        "--restart",
+        path=name,
+    )
+
+
+def stamp_of(seen: FileStamp | None, digest: str) -> bytes:
+    """Return what is kept of a photograph to notice that it was replaced.
+
+    Args:
+        seen: The file before it was read; None where there was none.
+        digest: SHA-256 (hex) of its bytes; empty where nobody read them.
+    """
+    if seen is None:
+        return _STAMP.pack(_NOT_THERE, 0, b"")
+    return _STAMP.pack(seen.n_bytes, seen.mtime_ns, bytes.fromhex(digest))
+
+
+def seen_of(file: LabelledFile) -> FileStamp | None:
+    """Return what a file looks like now; None where there is none, or only a folder that cannot be read."""
+    return None if file.problem else FileStamp.of(file.path)
+
+
+def _change(stamp: bytes, file: LabelledFile) -> str:
+    """Return in words how a photograph is not the one that was read; nothing where it is, or where nothing was kept of it.
+
+    One that was only touched, or copied without its times, is read: its bytes are what counts.
+    """
+    if stamp == _NOBODY_LOOKED:
+        return ""
+    n_bytes, mtime_ns, digest = _STAMP.unpack(stamp)
+    now = seen_of(file)
+    if now is None:
+        return "" if n_bytes == _NOT_THERE else "was there then, and is not now"
+    if n_bytes == _NOT_THERE:
+        return "was not there then, and is now"
+    if now.n_bytes != n_bytes:
+        return f"had {n_bytes:,} bytes then, and has {now.n_bytes:,} now"
+    if now.mtime_ns == mtime_ns or (any(digest) and file_digest(file.path) == digest.hex()):
+        return ""
+    return "was changed since"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -19,6 +20,7 @@ from facesearch.core.errors import CropStoreError, FileWriteError, InputError, P
 from facesearch.training import prepare as prepare_module
 from facesearch.training.cleaned_list import CleanedList
 from facesearch.training.crop_store import CropStore, read_failures
+from facesearch.training.crop_writer import STAMPS
 from tests.conftest import ROOT
 from tests.crop_files import FileNetworks, make_people, prepare_of, put
 
@@ -121,6 +123,74 @@ def test_a_folder_that_changed_meanwhile_is_refused_by_name(people: Path, tmp_pa
     shutil.rmtree(people / "P99")
     with pytest.raises(CropStoreError, match="nothing comes now"):
         prepare(people, tmp_path / "store")
+
+
+def as_it_was(path: Path, text: str, *, was_touched: bool = True) -> None:
+    """Write other text into a file; its time of change stays where it was not touched."""
+    before = path.stat()
+    path.write_text(text, encoding="ascii")
+    later = before.st_mtime_ns + was_touched * 10**9
+    os.utime(path, ns=(later, later))
+
+
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_a_photograph_that_was_replaced_is_refused_by_name(people: Path, tmp_path: Path, is_finished: bool):
+    prepare, store = prepare_of(FileNetworks()), tmp_path / "store"
+    prepare(people, store)
+    before = contents(store)
+    if not is_finished:
+        manifest = json.loads(before["manifest.json"])
+        (store / "manifest.json").write_text(json.dumps(manifest | {"is_complete": False}))
+    as_it_was(people / "P00" / "01.jpg", "7 77", was_touched=False)
+    with pytest.raises(CropStoreError, match=r"P00/01.jpg had 3 bytes then, and has 4 now; .*--restart"):
+        prepare(people, store)
+    as_it_was(people / "P00" / "01.jpg", "7 7")
+    with pytest.raises(CropStoreError, match=r"P00/01.jpg was changed since; .*--restart"):
+        prepare(people, store)
+    as_it_was(people / "P00" / "01.jpg", "0 1")
+    failed = read_failures(store)[0].path
+    text = (people / failed).read_text()
+    as_it_was(people / failed, "1" * len(text))
+    with pytest.raises(CropStoreError, match=f"{failed} was changed since"):
+        prepare(people, store)
+    as_it_was(people / failed, text)
+    # Both have another time of change than they had, and the same bytes.
+    assert prepare(people, store).n_known >= N_FILES - N_FILES % prepare_module.GROUP
+    assert {name for name, data in contents(store).items() if data != before[name]} <= {STAMPS}
+
+
+def test_a_store_that_tells_nothing_of_its_photographs_is_gone_on_with(people: Path, tmp_path: Path):
+    prepare = prepare_of(FileNetworks())
+    prepare(people, tmp_path / "store")
+    (tmp_path / "store" / STAMPS).unlink()
+    as_it_was(people / "P00" / "01.jpg", "7 77")
+    assert prepare(people, tmp_path / "store").n_known == N_FILES
+
+
+def test_a_listed_photograph_that_came_or_went_is_refused_by_name(tmp_path: Path):
+    root = tmp_path / "pictures"
+    there = put(root / "1.jpg", "1 1")
+    listed = labels(root, ("1.jpg", "Ada"), ("2.jpg", "Ada"))
+    prepare = prepare_of(FileNetworks())
+    prepare(root, tmp_path / "store", labels_csv=listed)
+    put(root / "2.jpg", "1 2")
+    with pytest.raises(CropStoreError, match=r"2\.jpg was not there then, and is now"):
+        prepare(root, tmp_path / "store", labels_csv=listed)
+    there.unlink()
+    with pytest.raises(CropStoreError, match=r"1\.jpg was there then, and is not now"):
+        prepare(root, tmp_path / "store", labels_csv=listed)
+
+
+def test_the_same_photographs_elsewhere_make_the_same_store(people: Path, tmp_path: Path):
+    shutil.copytree(people, tmp_path / "more" / "people", copy_function=shutil.copyfile)
+    prepare = prepare_of(FileNetworks())
+    for root, store in ((people, "a"), (tmp_path / "more" / "people", "b")):
+        prepare(root, tmp_path / store)
+    a, b = (contents(tmp_path / name) for name in "ab")
+    assert {name for name in a.keys() | b.keys() if a.get(name) != b.get(name)} <= {STAMPS}
+    assert CropStore.open(tmp_path / "a").digest == CropStore.open(tmp_path / "b").digest
+    # A store that was begun with one copy goes on with the other.
+    assert prepare(tmp_path / "more" / "people", tmp_path / "a").n_known == N_FILES
 
 
 def test_beginning_anew_removes_a_list_of_other_crops_and_says_so(people: Path, tmp_path: Path):

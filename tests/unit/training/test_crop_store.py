@@ -16,7 +16,7 @@ from facesearch.core.errors import CropStoreError, InputError
 from facesearch.training.cleaned_list import CleanedList, PersonDecision, PersonFinding, RowDecision, RowFinding
 from facesearch.training.crop_manifest import MANIFEST
 from facesearch.training.crop_store import ROWS, CropRow, CropStore, read_failures
-from facesearch.training.crop_writer import CropWriter
+from facesearch.training.crop_writer import STAMP_BYTES, STAMPS, CropWriter
 from tests.crop_files import ALIGNMENT, CROP_BYTES, write_store
 from tests.world import face_at
 
@@ -172,7 +172,7 @@ def test_beginning_anew_removes_the_store_and_nothing_else(folder: Path, is_dama
     with CropWriter(folder, ALIGNMENT, {"other": 1}, crops_per_part=3, restart=True) as writer:
         assert (writer.done, writer.is_complete) == ([], False)
         left = sorted(path.name for path in folder.iterdir())
-        assert left == [".lock", MANIFEST, "notes.txt", ROWS, "run"]
+        assert left == [".lock", MANIFEST, "notes.txt", ROWS, "run", STAMPS]
         writer.add(rows_of(1))
         writer.finish({"source": {"name": "x", "digest": ""}})
     assert len(CropStore.open(folder)) == 1
@@ -183,6 +183,30 @@ def test_a_store_that_somebody_writes_is_not_removed(folder: Path):
     with CropWriter(folder, ALIGNMENT, {"release": "test"}), pytest.raises(InputError, match="another process is writing"):
         CropWriter(folder, ALIGNMENT, {"release": "test"}, restart=True)
     assert len(CropStore.open(folder)) == len(PEOPLE)
+
+
+def test_stamps_stay_beside_their_rows_whatever_a_crash_leaves(tmp_path: Path):
+    stamps = [bytes([number]) * STAMP_BYTES for number in range(1, 5)]
+    nothing = bytes(STAMP_BYTES)
+    with CropWriter(tmp_path / "store", ALIGNMENT, {}, group=2) as writer:
+        writer.add(rows_of(2), stamps[:2])
+    for change, expected in (
+        (lambda file: file.write_bytes(file.read_bytes() + b"torn"), stamps[:2]),
+        (Path.unlink, [nothing] * 2),
+    ):
+        change(tmp_path / "store" / STAMPS)
+        with CropWriter(tmp_path / "store", ALIGNMENT, {}, group=2) as writer:
+            assert (len(writer.done), writer.stamps()) == (2, expected)
+    with CropWriter(tmp_path / "store", ALIGNMENT, {}, group=2) as writer:
+        writer.add(rows_of(4)[2:], stamps[2:])
+        writer.finish({"source": {"name": "x", "digest": ""}})
+    digest = CropStore.open(tmp_path / "store").digest
+    with CropWriter(tmp_path / "store", ALIGNMENT, {}) as writer:
+        assert writer.stamps() == [nothing, nothing, *stamps[2:]]
+    (tmp_path / "store" / STAMPS).unlink()
+    with CropWriter(tmp_path / "store", ALIGNMENT, {}) as writer:
+        assert writer.stamps() == [nothing] * 4
+    assert CropStore.open(tmp_path / "store").digest == digest
 
 
 def test_a_flipped_byte_of_a_crop_is_found(folder: Path):
