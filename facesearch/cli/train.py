@@ -87,11 +87,11 @@ def clean(
 
     Nothing of the store changes: the list is named where the store is opened (train run --cleaned FILE).
     """
-    from facesearch.training.cleaned_list import require_list_file
+    from facesearch.training.cleaned_list import CLEANED, require_list_file
     from facesearch.training.cleaning import CleaningRule
 
     check_report(sheet)
-    file = output if output is not None else store / "cleaned.json"
+    file = output if output is not None else store / CLEANED
     if output is not None or store.is_dir():  # a store that is not there is told as such
         require_list_file(file)
     session = session_of(context)
