@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from facesearch.core.errors import CropStoreError, FileWriteError, InputError
+from facesearch.core.paths import is_folder, is_there
 
 CLEANED = "cleaned.json"
 """Name of the list, in the store's folder, where none is given."""
@@ -35,9 +36,9 @@ def require_list_file(file: Path) -> None:
     """
     if file.suffix.lower() != ".json":
         raise InputError(f"a cleaned list is a .json file, not {file}", path=str(file))
-    if not file.absolute().parent.is_dir():
+    if not is_folder(file.absolute().parent):
         raise InputError(f"{file}: there is no folder {file.parent}", path=str(file))
-    if file.exists():
+    if is_there(file):
         try:
             CleanedList.read(file)
         except CropStoreError as exc:

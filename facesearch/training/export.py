@@ -41,7 +41,7 @@ class Exported:
         card_path: Its card.
         figures: What was measured, as ``models add`` reads it; empty where nothing was.
         unsupported: FMRs that the comparisons do not reach, with why.
-        warning: That thresholds were set on photographs trained on; empty where they were not.
+        warning: That thresholds were set on photographs trained on, or who of a list has no crop; empty where neither is so.
     """
 
     card: EmbedderCard
@@ -94,10 +94,10 @@ def export_run(
     if chosen in {one.name for one in available()}:
         raise InputError(f"{chosen} is an embedder of facesearch itself: choose another name (--name)", name=chosen)
     network = load_best(run)
-    store, measured_on = _calibration_store(run, calibrate, people)
+    store, measured_on, absent = _calibration_store(run, calibrate, people)
     warning = ""
     if store is not None:
-        warning = _seen_in_training(plan, store)
+        warning = "; ".join(one for one in (absent, _seen_in_training(plan, store)) if one)
         measured_on += f"; {warning}" if warning else ""
         require_crops(network.architecture.alignment, store.alignment, f"the network of {folder.name}")
     figures: dict[str, Any] = {}
@@ -150,22 +150,22 @@ def licence_of(data_licence: str, start_licence: str, teacher_licences: Sequence
     return "; ".join(dict.fromkeys(bound)) or start_licence or data_licence
 
 
-def _calibration_store(run: RunFolder, calibrate: Path | None, people: Path | None) -> tuple[CropStore | None, str]:
-    """Return the crops to set operating points on, and what they are in words."""
+def _calibration_store(run: RunFolder, calibrate: Path | None, people: Path | None) -> tuple[CropStore | None, str, str | None]:
+    """Return the crops to set operating points on, what they are in words, and who of a list has none."""
     if calibrate is None:
         if people is not None:
             raise InputError("the list of people chooses from the store of --calibrate: name that too", path=str(people))
         plan, facts = run.read()
         data = open_data(plan)
         require_same(facts, data_facts(data.training, data.validation), run=run.path.name)
-        return data.validation, "the people that the run was validated on, who chose the network among its checkpoints"
+        return data.validation, "the people that the run was validated on, who chose the network among its checkpoints", data.absent
     store = CropStore.open(calibrate)
-    told = f"store {calibrate.name}"
+    told, absent = f"store {calibrate.name}", None
     if people is not None:
         store, absent = of_list(store, people)
-        told += f", people of {people.name}" + (f" ({absent})" if absent else "")
+        told += f", people of {people.name}"
     require_pairs(store, "name crops of other people (--calibrate, --people)")
-    return store, told
+    return store, told, absent
 
 
 def _seen_in_training(plan: TrainingPlan, store: CropStore) -> str:

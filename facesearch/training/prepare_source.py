@@ -27,13 +27,13 @@ def check_place(folder: Path, store: Path) -> None:
     """Refuse a store where it cannot lie, before anything is made.
 
     Raises:
-        InputError: It is a file, or lies among the photographs, where it would be taken for a person.
+        InputError: It is a file, or lies among the photographs, where it may be taken for a person.
     """
     if is_there(store) and not is_folder(store):
         raise InputError(f"{store} is no folder: name one for the crops", path=str(store))
     if Path(os.path.realpath(store)).is_relative_to(os.path.realpath(folder)):
         raise InputError(
-            f"{store} lies in {folder}, whose folders are taken for people: name a folder outside of it for the crops",
+            f"{store} lies in {folder}, among the photographs: name a folder outside of it for the crops",
             path=str(store),
         )
 
@@ -45,10 +45,8 @@ def name_in(root: Path, path: Path) -> str:
         root: The folder.
         path: Of the photograph; one below the folder, perhaps by way of links.
     """
-    try:
-        return path.relative_to(root).as_posix()
-    except ValueError:
-        pass
+    if path.is_relative_to(root) and ".." not in (below := path.relative_to(root)).parts:
+        return below.as_posix()
     real = os.path.realpath(root)
     parent = Path(os.path.realpath(path.parent))
     # A link is called what it is called in the folder, wherever it leads.

@@ -25,7 +25,10 @@ _BEGINNING = {"start_sha256": "the weights that it began with", "teachers": "the
 PROCESSES = "n_processes"
 """How many processes train: triplets are mined within each one's part of a batch, so another number is another course."""
 
-_TEXTS = ("start", "start_sha256", "sampler", "torch", "crops_digest", "rows_digest", "validation_digest")
+_TEXTS = ("start", "start_sha256", "sampler", "torch", "crops_digest")
+_LATER_TEXTS = ("rows_digest", "validation_digest", "start_licence")
+"""Runs of before do not say these."""
+
 _COUNTS = ("n_crops", "n_people", "n_validation_crops", "n_validation_people")
 
 
@@ -81,13 +84,12 @@ def require_whole(facts: Mapping[str, Any]) -> None:
         ValueError: Names what is missing or of another kind.
     """
     wrong = [name for name in _TEXTS if not isinstance(facts.get(name), str)]
+    wrong += [name for name in _LATER_TEXTS if not isinstance(facts.get(name, ""), str)]
     wrong += [name for name in _COUNTS if type(facts.get(name)) is not int]
     wrong += [PROCESSES] if type(facts.get(PROCESSES, 1)) is not int else []
     architecture = facts.get("architecture")
     if not isinstance(architecture, dict) or not isinstance(architecture.get("backbone"), str):
         wrong.append("architecture")
-    if not isinstance(facts.get("start_licence", ""), str):
-        wrong.append("start_licence")
     for name in ("teachers", "teacher_licences"):
         values = facts.get(name, [])
         if not isinstance(values, list) or not all(isinstance(one, str) for one in values):

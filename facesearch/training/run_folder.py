@@ -11,9 +11,10 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from facesearch.core.errors import CheckpointNotFoundError, FileWriteError, InputError
+from facesearch.core.paths import is_file
 from facesearch.training.checkpoint import newest
 from facesearch.training.plan import TrainingPlan, parse_plan
 from facesearch.training.run_facts import PROCESSES, require_whole
@@ -25,6 +26,9 @@ REPORT_FILE = "report.html"
 TENSORBOARD = "tensorboard"
 
 LOCK_FILE = ".lock"
+
+WORSE = "worse"
+"""Kind of the line that says, where a run ended, that its best figure is below that of its start."""
 
 CHANGE = "change"
 """Kind of the log's lines that say what a run went on with otherwise."""
@@ -67,12 +71,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = (self.path / LOCK_FILE).open("ab")
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as exc:
-                raise InputError(
-                    f"another process trains in {self.path}: wait for it, or name another folder", path=str(self.path)
-                ) from exc
+            self._lock(lock, fcntl.LOCK_EX)
             yield
 
     def begin(self, plan: TrainingPlan, facts: Mapping[str, object]) -> None:
@@ -82,7 +81,7 @@ class RunFolder:
             InputError: A run or anything else lies there already.
             FileWriteError: It cannot be written.
         """
-        self.require_room()
+        self._require_empty()
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
             self._write(plan, facts)
@@ -92,8 +91,29 @@ class RunFolder:
         """Raise unless the folder is empty or not there: among photographs of people, a run's folders would be people.
 
         Raises:
-            InputError: A run lies there, or anything else.
+            InputError: A run lies there, or anything else, or another process trains there.
+            FileWriteError: It cannot be looked at.
         """
+        with self._writing():
+            self._require_nobody()
+            self._require_empty()
+
+    def _require_nobody(self) -> None:
+        """Raise where another process holds the folder; nothing is made."""
+        if not is_file(self.path / LOCK_FILE):
+            return
+        with (self.path / LOCK_FILE).open("rb") as lock:
+            self._lock(lock, fcntl.LOCK_SH)
+
+    def _lock(self, lock: BinaryIO, kind: int) -> None:
+        try:
+            fcntl.flock(lock, kind | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise InputError(
+                f"another process trains in {self.path}: wait for it, or name another folder", path=str(self.path)
+            ) from exc
+
+    def _require_empty(self) -> None:
         if newest(self.checkpoints) is not None:
             raise InputError(
                 f"{self.path} holds a run already: facesearch train resume {self.path} goes on with it, or name another folder",
@@ -201,12 +221,12 @@ class RunFolder:
         return found
 
     def forget_after(self, step: int) -> None:
-        """Cut off what the log says of steps after one.
+        """Cut off what the log says of steps after one, and how the run ended.
 
         Raises:
             FileWriteError: It cannot be written.
         """
-        kept = [line for line in self.lines() if line["step"] <= step]
+        kept = [line for line in self.lines() if line["step"] <= step and line["kind"] != WORSE]
         with self._writing():
             temporary = self.path / f".{LOG_FILE}.new"
             temporary.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), encoding="utf-8")

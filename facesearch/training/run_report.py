@@ -13,7 +13,7 @@ from facesearch.core.errors import FileWriteError
 from facesearch.evaluation.charts import Axis, Chart, Mark, Series
 from facesearch.evaluation.report import Headline, Report, Section, Table, render_report
 from facesearch.training.progress import Progress
-from facesearch.training.run_folder import CHANGE, RunFolder
+from facesearch.training.run_folder import CHANGE, WORSE, RunFolder
 
 REMARKS = (
     "TAR: share of mated pairs that match at the threshold which lets through the stated share of non-mated pairs (FMR). All pairs "
@@ -66,7 +66,7 @@ def run_report(folder: RunFolder, progress: Progress, n_steps: int) -> Report:
             ("torch", str(facts["torch"])),
         ),
         headlines=_headlines(progress, n_steps, validations),
-        warnings=tuple(f"step {line['step']}: {line['text']}" for line in lines if line["kind"] == "warning"),
+        warnings=tuple(f"step {line['step']}: {line['text']}" for line in lines if line["kind"] in ("warning", WORSE)),
         sections=tuple(sections),
         remarks=REMARKS,
     )

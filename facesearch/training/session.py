@@ -29,7 +29,7 @@ from facesearch.training.objective import Objective, Teacher
 from facesearch.training.plan import TrainingPlan, changed_fields, parse_plan
 from facesearch.training.progress import Progress
 from facesearch.training.run_facts import require_same, run_facts
-from facesearch.training.run_folder import TENSORBOARD, RunFolder
+from facesearch.training.run_folder import TENSORBOARD, WORSE, RunFolder
 from facesearch.training.run_report import write_report
 from facesearch.training.samplers import PairSampler, PeopleSampler, Sampler, TurnSampler
 from facesearch.training.starting import Start, freeze_stages, require_crops, start_of, teachers_of
@@ -234,10 +234,9 @@ def _run(
         start = start_of(plan, models_folder, data.training.alignment)
         say(f"{len(data.training)} crops of {len(data.training.people)} people; {data.sampler}")
         say(f"network {start.network.architecture.backbone} from {start.source}: {freeze(start.network, plan)}")
-        overlap = overlap_of(data)
-        for told in (data.absent, overlap):
-            if told is not None:
-                say(f"warning: {told}")
+        warnings = [one for one in (data.absent, overlap_of(data)) if one is not None]
+        for warning in warnings:
+            say(f"warning: {warning}")
         teachers = teachers_of(plan, models_folder, data.training.alignment, device)
         facts = run_facts(data.training, data.validation, data.sampler, start, teachers, n_processes=group.world)
         materials = _materials(plan, data, start, folder, device, group, teachers=teachers, tell=say)
@@ -256,8 +255,8 @@ def _run(
         if group.is_first:
             if checkpoint is None:
                 folder.begin(plan, facts)
-                if overlap is not None:
-                    folder.note("warning", 0, text=overlap)
+                for warning in warnings:
+                    folder.note("warning", 0, text=warning)
             else:
                 folder.forget_after(first_step)
                 changed = folder.change(plan, first_step, n_processes=group.world)
@@ -361,5 +360,5 @@ def _finish(trainer: Trainer, materials: Materials) -> Path | None:
     worse = trainer.progress.worse_than_begun()
     if worse is not None and (trainer.progress.is_over or trainer.progress.step == materials.n_steps):
         materials.tell(f"warning: {worse}")
-        materials.folder.note("warning", trainer.progress.step, text=worse)
+        materials.folder.note(WORSE, trainer.progress.step, text=worse)
     return write_report(materials.folder, trainer.progress, materials.n_steps)

@@ -16,6 +16,7 @@ import torch
 
 from facesearch.core.errors import CheckpointFormatError, ModelDescriptionError, TrainingPlanError
 from facesearch.core.face import Alignment
+from facesearch.core.paths import is_folder
 from facesearch.embedding.architecture import Architecture, default_architecture
 from facesearch.embedding.card_file import NOT_STATED, WEIGHTS_ALONE
 from facesearch.embedding.checkpoint import digest_of
@@ -123,7 +124,7 @@ def _file_and_architecture(plan: TrainingPlan, models_folder: Path | None) -> tu
     """Return the file of a plan's start, the architecture it is of, its licence, and whether it has a head of that architecture."""
     start = plan.start or ""
     path = Path(start)
-    if path.is_dir():
+    if is_folder(path) and ("." in start or "/" in start):  # an embedder's name has neither, whatever folder is called so
         raise TrainingPlanError(f"start {start} is a folder: name an embedder, or a file of weights", field="start")
     if path.is_file():
         carried = read_architecture(path) if path.suffix == ".safetensors" else None

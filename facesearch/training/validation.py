@@ -5,6 +5,7 @@ It chooses nothing: early stopping is ``trainer``'s. Crops are embedded once eac
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,6 +152,9 @@ def split_people(store: CropStore, held_out: float, seed: int) -> tuple[CropStor
     return store.subset(~is_held[store.labels]), store.subset(is_held[store.labels])
 
 
+_NAME_AND_COUNT = re.compile(r"\S+\s+\d+")
+
+
 def of_list(store: CropStore, path: Path) -> tuple[CropStore, str | None]:
     """Return the crops of the people of a list, and who of them has none, in words (None where everybody has).
 
@@ -176,7 +180,8 @@ def read_names(path: Path) -> list[str]:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as exc:
         raise InputError(f"the list of people {path} cannot be read: {exc}", path=str(path)) from exc
-    if lines and lines[0].isdigit() and any("\t" in line for line in lines):  # elsewhere a name may be a number
+    # LFW's lists, with blanks for tabs in some copies; elsewhere a name may be a number.
+    if lines and lines[0].isdigit() and any(_NAME_AND_COUNT.fullmatch(line) for line in lines):
         return [person.name for person in read_people(path)]
     if not lines:
         raise InputError(f"the list of people {path} names nobody", path=str(path))

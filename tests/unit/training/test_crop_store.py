@@ -17,6 +17,7 @@ from facesearch.training.cleaned_list import CleanedList, PersonDecision, Person
 from facesearch.training.crop_manifest import MANIFEST
 from facesearch.training.crop_store import ROWS, CropRow, CropStore, read_failures
 from facesearch.training.crop_writer import STAMP_BYTES, STAMPS, CropWriter
+from facesearch.training.prepare_source import name_in
 from tests.crop_files import ALIGNMENT, CROP_BYTES, write_store
 from tests.world import face_at
 
@@ -347,3 +348,15 @@ def test_a_damaged_list_is_said(tmp_path: Path, text: str):
     (tmp_path / "cleaned.json").write_text(text)
     with pytest.raises(CropStoreError, match="cleaned"):
         CleanedList.read(tmp_path / "cleaned.json")
+
+
+def test_a_photograph_has_one_name_however_it_is_written(tmp_path: Path) -> None:
+    for folder in ("people/Ada", "elsewhere"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "people" / "linked").symlink_to(tmp_path / "elsewhere")
+    root = tmp_path / "people"
+    for written in ("Ada/1.jpg", "Ada/../Ada/1.jpg", "./Ada/1.jpg"):
+        assert name_in(root, root / written) == "Ada/1.jpg"
+    upwards = root / ".." / "people"
+    assert name_in(upwards, upwards / "Ada" / "1.jpg") == "Ada/1.jpg"
+    assert name_in(upwards, upwards / "linked" / "1.jpg") == "linked/1.jpg"

@@ -135,7 +135,10 @@ def test_points_set_on_what_was_trained_on_come_with_a_warning(faces: Path, tmp_
     for how in ({}, {"calibrate": faces}):
         made = export_run(run, tmp_path / "mine.safetensors", **how)
         assert "32 of these photographs, of 16 people, were trained on" in made.warning
-        assert made.warning in made.figures["single"]["measured_on"] if made.figures else True
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join([*CropStore.open(faces).people[:4], "Zed"]))
+    made = export_run(run, tmp_path / "mine.safetensors", calibrate=faces, people=names)
+    assert made.warning.startswith("1 of the 5 people of names.txt have no crop in store; 8 of these photographs")
 
 
 def test_operating_points_come_with_the_evidence(trained: Path, faces: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from facesearch.core.errors import InputError, TrainingPlanError
 from facesearch.training.augment import Augmentation
 from facesearch.training.crop_store import CropStore
 from facesearch.training.plan import TrainingPlan, parse_plan, read_plan
-from facesearch.training.run_folder import RunFolder
+from facesearch.training.run_folder import WORSE, RunFolder
 from facesearch.training.validation import of_list, read_names
 from tests.crop_files import store_of_vectors
 
@@ -170,6 +170,22 @@ def test_a_run_with_facts_of_another_kind_is_damaged(tmp_path: Path, change: dic
         run.read()
 
 
+def test_a_run_of_before_is_none_that_is_damaged(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    later = ("rows_digest", "validation_digest", "start_licence", "teacher_licences")
+    run.begin(TrainingPlan(crops="c"), {name: value for name, value in FACTS.items() if name not in later})
+    assert run.read()[0].crops == "c"
+
+
+def test_a_warning_of_the_end_goes_when_the_run_goes_on(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.begin(TrainingPlan(crops="c"), FACTS)
+    run.note("warning", 3, text="stays")
+    run.note(WORSE, 5, text="goes")
+    run.forget_after(5)
+    assert [line["text"] for line in run.lines()] == ["stays"]
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "3", '{"plan": []}', "{}"])
 def test_a_run_whose_file_is_something_else_is_damaged(tmp_path: Path, text: str) -> None:
     run = RunFolder(tmp_path / "run")
@@ -203,6 +219,9 @@ def test_lists_of_people_in_both_forms(tmp_path: Path) -> None:
     assert read_names(plain) == ["Ada Lovelace", "Ben"]
     numbers = tmp_path / "numbers.txt"
     numbers.write_text("00006\n00067\n")
+    blanks = tmp_path / "blanks.txt"
+    blanks.write_text("2\nAda_Lovelace 3\nBen 1\n")
+    assert read_names(blanks) == ["Ada_Lovelace", "Ben"]  # some copies of LFW's lists have blanks
     assert read_names(numbers) == ["00006", "00067"]  # CelebA's people are numbers, and no count comes before them
     for path, told in ((empty, "names nobody"), (tmp_path / "absent", "cannot be read")):
         with pytest.raises(InputError, match=told):

@@ -435,6 +435,15 @@ def test_a_damaged_network_is_neither_begun_with_nor_exported(faces: Path, weigh
     assert not (tmp_path / "out.safetensors").exists()
 
 
+def test_a_folder_called_like_an_embedder_is_not_in_its_way(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = small_plan(faces, start="mobilenet-128", backbone=None, dim=None, freeze_until="all", steps=2)
+    train(plan, Path("mobilenet-128"), until=1)
+    assert resume(Path("mobilenet-128")).progress.step == 2
+    with pytest.raises(TrainingPlanError, match=r"start ./mobilenet-128 is a folder"):
+        train(small_plan(faces, start="./mobilenet-128", backbone=None), tmp_path / "other")
+
+
 def test_a_run_has_a_folder_of_its_own(faces: Path, tmp_path: Path) -> None:
     (tmp_path / "people" / "Ada").mkdir(parents=True)
     with pytest.raises(InputError, match=r"people holds Ada and is no run: name a new or empty folder"):
@@ -446,8 +455,12 @@ def test_a_run_has_a_folder_of_its_own(faces: Path, tmp_path: Path) -> None:
         train(small_plan(faces, steps=1), tmp_path / "empty")
     for one in checkpoints(tmp_path / "empty" / "checkpoints"):
         one.unlink()
+    with RunFolder(tmp_path / "empty").held(), pytest.raises(InputError, match="another process trains in"):
+        train(small_plan(faces, steps=1), tmp_path / "empty")  # no run that ended, though it has no checkpoint yet
     with pytest.raises(InputError, match="ended before its first checkpoint: remove it"):
         train(small_plan(faces, steps=1), tmp_path / "empty")
+    with pytest.raises(FileWriteError, match="too long"):
+        train(small_plan(faces, steps=1), tmp_path / ("long" * 100))
 
 
 def test_a_start_with_folded_norms_keeps_them(faces: Path, tmp_path: Path) -> None:
