@@ -18,6 +18,7 @@ from facesearch.cli.output import Advance, printable, progress, write_json, writ
 from facesearch.cli.report_file import check_report, write_report
 from facesearch.cli.session import session_of
 from facesearch.core.errors import InputError
+from facesearch.core.paths import is_folder
 
 if TYPE_CHECKING:
     from facesearch.training.cleaned_list import CleanedList
@@ -92,7 +93,7 @@ def clean(
 
     check_report(sheet)
     file = output if output is not None else store / CLEANED
-    if output is not None or store.is_dir():  # a store that is not there is told as such
+    if output is not None or is_folder(store):  # a store that is not there is told as such
         require_list_file(file)
     session = session_of(context)
     use = session.library.parts(session.settings).clean_store

@@ -108,9 +108,9 @@ def test_it_learns_to_tell_people_apart_and_writes_a_page(faces: Path, tmp_path:
     found = [line["tar"][-1]["tar"] for line in lines if line["kind"] == "validation"]
     steps = [line for line in lines if line["kind"] == "step"]
     assert (len(found), len(steps)) == (3, 3)
-    assert steps[-1]["mated_d2"] < 0.5 * steps[-1]["non_mated_d2"]
+    assert steps[-1]["mated_d2"] < 0.3 * steps[-1]["non_mated_d2"]
     assert result.progress.best is not None
-    assert result.progress.best > 0.9
+    assert result.progress.best > 0.99
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "TAR at FMR 0.01" in page
     assert "waiting for crops" in page
@@ -182,6 +182,10 @@ def test_two_processes_train_as_one_would(faces: Path, tmp_path: Path) -> None:
     # A loss over crops is a mean of parts, so two halves of a batch move the weights as the whole does; norms would see their half.
     torch.manual_seed(2)
     network = build_network(default_architecture("mobilenet", width=0.125, dim=16, pooling="mean"))
+    for one in network.modules():
+        if isinstance(one, torch.nn.PReLU):
+            # Straight: where a sum in another order comes out on the other side of 0, a gradient with a kink jumps.
+            torch.nn.init.ones_(one.weight)
     start = tmp_path / "start.safetensors"
     save_network(network, start)
     plan = small_plan(
@@ -217,8 +221,7 @@ def test_two_processes_train_as_one_would(faces: Path, tmp_path: Path) -> None:
     moved = 0
     begun = network.state_dict()
     for name, tensor in one.items():
-        gradients = name.startswith("optimiser.")  # of a head at ten times the rate: sums in another order differ more
-        torch.testing.assert_close(two[name], tensor, atol=2e-4 if gradients else 2e-5, rtol=1e-4, msg=name)
+        torch.testing.assert_close(two[name], tensor, atol=2e-5, rtol=1e-4, msg=name)
         if name.startswith("network."):
             moved += not torch.equal(tensor, begun[name.removeprefix("network.")])
     assert moved > 40
